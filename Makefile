@@ -1,0 +1,41 @@
+# make demo | test | dev | check | benchmarks
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export AIOS_HOME ?= $(CURDIR)/.aios
+export AIOS_DATASETS ?= $(abspath $(CURDIR)/../shared/datasets)
+
+.PHONY: install demo test check dev benchmarks lock clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar off -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	$(BIN)/aios rehearse claims --fresh
+
+test: install
+	$(BIN)/pytest -m unit -n 2
+	$(BIN)/pytest -m loop -n 2
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m unit tests/test_structure.py tests/test_docs.py
+
+dev: install
+	$(BIN)/aios dev
+
+benchmarks: install
+	$(BIN)/python -m benchmarks
+
+lock: install
+	$(BIN)/pip freeze --exclude-editable > requirements.lock
+
+clean:
+	rm -rf $(VENV) .aios

@@ -1,0 +1,1 @@
+"""Primitives of AIOS: declaration, settings, lake, clock, policy, statistics."""

@@ -1,0 +1,59 @@
+"""Where state lives and which services are used, read from the environment once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Every library that would phone home when imported or first used is told not to.
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "FEAST_USAGE": "False",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of the platform; docs/settings.md describes each variable.
+
+    Attributes:
+        home: `AIOS_HOME`, the folder of all embedded state (default `.aios`).
+        automations: `AIOS_AUTOMATIONS`, the folder that holds one folder per automation.
+        mlflow_uri: `AIOS_MLFLOW_URI`, tracking and registry store.
+        artifacts: `AIOS_ARTIFACTS`, where MLflow keeps model files.
+        online_store: `AIOS_ONLINE_STORE`, `redis://...` instead of the embedded SQLite.
+    """
+
+    home: Path
+    automations: Path
+    mlflow_uri: str
+    artifacts: str
+    online_store: str | None
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """Read the settings from the process environment."""
+        home = Path(os.environ.get("AIOS_HOME", ".aios")).resolve()
+        automations = os.environ.get("AIOS_AUTOMATIONS")
+        return cls(
+            home=home,
+            automations=Path(automations).resolve()
+            if automations
+            else PROJECT / "aios_assets" / "automations",
+            mlflow_uri=os.environ.get("AIOS_MLFLOW_URI") or f"sqlite:///{home}/mlflow/mlflow.db",
+            artifacts=os.environ.get("AIOS_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
+            online_store=os.environ.get("AIOS_ONLINE_STORE") or None,
+        )
+
+
+def silence_telemetry() -> None:
+    """Turn off usage statistics of the libraries below us, unless the user set them."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,174 @@
+"""Reading events and labels of a span of time, from a module or from a table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+
+from aios.automation import Automation, Binding
+from aios.errors import AiosError
+from aios.spec import ColumnType
+from aios.windows import window_at
+
+_TRUE, _FALSE = ["true", "yes", "1", "t", "y"], ["false", "no", "0", "f", "n"]
+
+
+def read_events(automation: Automation, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the raw events that became known in `[start, end)`.
+
+    Returns:
+        The columns as the source has them, without the label, plus `known_at`.
+    """
+    spec, data = automation.spec, automation.binding.data
+    if spec.source.module:
+        frame = automation.function(f"{spec.source.module}:events")(start, end, data)
+    else:
+        table = _table(automation)
+        frame = table.filter(pl.col("known_at").is_between(start, end, closed="left"))
+    return frame.drop(spec.label.column, strict=False)
+
+
+def read_labels(automation: Automation, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the labels learned in `[start, end)`: id, `label` (float), `known_at`.
+
+    A label that is empty or is no number is not learned, and so is left out.
+    """
+    spec, data = automation.spec, automation.binding.data
+    if spec.source.module:
+        frame = automation.function(f"{spec.source.module}:labels")(start, end, data)
+    else:
+        learned = pl.col("known_at") + spec.label.delay
+        frame = _table(automation).select(
+            typed(spec.contract.columns[spec.id].type, pl.col(spec.id)),
+            label_values(pl.col(spec.label.column)).alias("label"),
+            learned.alias("known_at"),
+        )
+        frame = frame.filter(pl.col("known_at").is_between(start, end, closed="left"))
+    frame = frame.select(spec.id, pl.col("label").cast(pl.Float64).fill_nan(None), "known_at")
+    return frame.drop_nulls().unique(spec.id, keep="last", maintain_order=True)
+
+
+def bind(automation: Automation, data: Path | None) -> Binding:
+    """Return the binding of an automation to a file, with the file's own span of time.
+
+    Raises:
+        AiosError: The file is missing, or cannot be read as this automation's source.
+    """
+    if data is None:
+        return automation.binding
+    if not data.exists():
+        raise AiosError("there is no such file", where=str(data), fix="Give an existing file.")
+    data = data.resolve()
+    spec = automation.spec
+    if spec.source.module:
+        first, last = automation.function(f"{spec.source.module}:period")(data)
+    else:
+        probe = automation.bound_to(Binding(data, datetime.min, None))
+        known = _table(probe)["known_at"]
+        first, last = known.min(), known.max()
+    start = window_at(spec.cadence, first).start
+    return Binding(data, start, window_at(spec.cadence, last).end)
+
+
+def latest_event(automation: Automation) -> datetime | None:
+    """Return when the source last learned of an event, or None where it cannot tell."""
+    spec, data = automation.spec, automation.binding.data
+    if spec.source.module:
+        last: datetime = automation.function(f"{spec.source.module}:period")(data)[1]
+        return last
+    return _table(automation)["known_at"].max()  # type: ignore[return-value]
+
+
+def typed(kind: ColumnType, column: pl.Expr) -> pl.Expr:
+    """Return a column in its declared type; what does not fit becomes null."""
+    text = column.cast(pl.String).str.strip_chars()
+    text = pl.when(text != "").then(text)
+    match kind:
+        case "integer":
+            number = text.cast(pl.Float64, strict=False)
+            return pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
+        case "number":
+            return text.cast(pl.Float64, strict=False).fill_nan(None)
+        case "boolean":
+            lower = text.str.to_lowercase()
+            return pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False)
+        case "time":
+            return _time(text)
+        case _:
+            return text
+
+
+def label_values(column: pl.Expr) -> pl.Expr:
+    """Return a label column as numbers; yes/no and true/false count as 1 and 0."""
+    text = column.cast(pl.String).str.strip_chars()
+    number = text.cast(pl.Float64, strict=False)
+    lower = text.str.to_lowercase()
+    return (
+        pl.when(number.is_not_null())
+        .then(number)
+        .when(lower.is_in(_TRUE))
+        .then(1.0)
+        .when(lower.is_in(_FALSE))
+        .then(0.0)
+    )
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a whole CSV (every column as text) or Parquet file.
+
+    Raises:
+        AiosError: The file is missing, empty, or not of its kind.
+    """
+    if not path.exists():
+        raise AiosError("there is no such table", where=str(path), fix="Put the file there.")
+    return _read_table(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read_table(path: Path, modified: int) -> pl.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path, glob=False)
+        return pl.read_csv(path, infer_schema=False, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise AiosError(
+            f"the table cannot be read: {error}",
+            where=str(path),
+            fix="Give a CSV file with a header, or a Parquet file.",
+        ) from error
+
+
+def _table(automation: Automation) -> pl.DataFrame:
+    spec = automation.spec
+    path = automation.binding.data or (automation.folder / str(spec.source.table)).resolve()
+    frame = read_table(path)
+    clock_column = spec.known_at or spec.event_time
+    for name in (spec.id, clock_column, spec.label.column):
+        if name not in frame.columns:
+            raise AiosError(
+                f"column '{name}' is missing; the table has {', '.join(frame.columns)}",
+                where=str(path),
+                fix="Mend the table, or the names in defs.yaml.",
+            )
+    return _timed_table(path, path.stat().st_mtime_ns, clock_column)
+
+
+@lru_cache(maxsize=4)
+def _timed_table(path: Path, modified: int, clock_column: str) -> pl.DataFrame:
+    # A row without a time is not lost: it arrives with the row before it and is quarantined.
+    known = typed("time", pl.col(clock_column)).forward_fill().backward_fill()
+    return _read_table(path, modified).with_columns(known.alias("known_at")).sort(
+        "known_at", maintain_order=True
+    )
+
+
+def _time(text: pl.Expr) -> pl.Expr:
+    formats = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+    naive = text.str.strip_suffix("Z").str.replace(r"\+00:?00$", "")
+    return pl.coalesce(
+        naive.str.to_datetime(pattern, strict=False, time_unit="us") for pattern in formats
+    )
+

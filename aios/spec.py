@@ -1,0 +1,312 @@
+"""The declaration of an automation: what `defs.yaml` in its folder may say.
+
+`load_spec` reads it without Dagster; the `Automation` component turns it into definitions.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from aios.errors import AiosError
+from aios.windows import Cadence
+
+COMPONENT = "aios_assets.component.Automation"
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d+)([dhm])", str(value))
+    if not match:
+        raise ValueError("a duration is a whole number and a unit: 30d, 12h or 90m")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _owner(value: str) -> str:
+    if not re.fullmatch(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError("an owner is an e-mail address or team:NAME")
+    return value
+
+
+def _cron(value: str) -> str:
+    if len(value.split()) != 5:
+        raise ValueError("a schedule is a cron line of five fields, such as '0 2 * * 1'")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Reference = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*:[a-z_][a-z0-9_]*$")]
+Share = Annotated[float, Field(gt=0, lt=1)]
+ColumnType = Literal["text", "category", "integer", "number", "boolean", "time"]
+
+
+class Model(BaseModel):
+    """Base of all parts: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Model):
+    """Where events come from: a module of the folder, or a table.
+
+    A module offers `events(start, end, data)`, `labels(start, end, data)` and `period(data)`.
+    A table is a CSV or Parquet file, its path relative to the folder.
+    """
+
+    module: Name | None = None
+    table: str | None = None
+    start: date
+    end: date | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        if (self.module is None) == (self.table is None):
+            raise ValueError("give either 'module' or 'table'")
+        if self.end and self.end <= self.start:
+            raise ValueError(f"'end' ({self.end}) must lie after 'start' ({self.start})")
+        return self
+
+
+class Column(Model):
+    """What one column of an event must satisfy."""
+
+    type: ColumnType
+    required: bool = False
+    allowed: list[str] | None = None
+    min: float | None = None
+    max: float | None = None
+    description: str = ""
+
+
+class Contract(Model):
+    """What events must satisfy; rows that break it are quarantined.
+
+    A partition with more than `max_quarantine` of its rows in quarantine is not let through.
+    """
+
+    columns: dict[str, Column] = Field(min_length=1)
+    max_quarantine: Share = 0.2
+
+
+class Label(Model):
+    """The outcome of an event, learned `delay` after the event was known."""
+
+    column: str
+    delay: Duration = timedelta(0)
+
+
+class View(Model):
+    """One Feast feature view: a plain function from events to feature rows.
+
+    The function takes the events of a partition and of `lookback` before it, and returns
+    `entity`, `event_time`, `known_at` and the declared `columns`.
+    """
+
+    name: Name
+    function: Reference
+    entity: str
+    columns: dict[str, Literal["number", "category"]] = Field(min_length=1)
+    lookback: Duration = timedelta(0)
+    ttl: Duration | None = None
+    online: bool = True
+
+
+class Candidate(Model):
+    """A recipe that trains a model: `train(features, label, *, seed, **params)`."""
+
+    name: Name
+    train: Reference
+    params: dict[str, Any] = {}
+    window: Annotated[int, Field(ge=50)] | None = None
+
+
+class Training(Model):
+    """How much evidence a training needs and how it is divided."""
+
+    min_rows: Annotated[int, Field(ge=20)] = 200
+    min_per_class: Annotated[int, Field(ge=2)] = 10
+    window: Annotated[int, Field(ge=50)] | None = None
+    holdout: Share = 0.25
+    seed: int = 0
+
+
+class Gate(Model):
+    """The offline bar: at least `floor`, and not worse than the champion by `margin`."""
+
+    metric: str = "roc_auc"
+    floor: float = 0.55
+    margin: Annotated[float, Field(ge=0)] = 0.02
+    confidence: Share = 0.8
+    min_rows: Annotated[int, Field(ge=20)] = 100
+
+
+class Drift(Model):
+    """The drift budget: how sure, how large, on how many rows, how often in a row."""
+
+    false_alarm_rate: Share = 0.01
+    min_effect: Share = 0.1
+    min_rows: Annotated[int, Field(ge=20)] = 200
+    confirm: Annotated[int, Field(ge=1)] = 2
+    ignore: list[str] = []
+
+
+class Performance(Model):
+    """When realised loss on matured labels counts as worse than at the gate."""
+
+    false_alarm_rate: Share = 0.01
+    min_effect: Annotated[float, Field(gt=0)] = 0.1
+
+
+class Retrain(Model):
+    """Which measurements start a retrain, and how long it then rests."""
+
+    on: list[Literal["drift", "performance", "labels"]] = ["drift", "performance", "labels"]
+    growth: Annotated[float, Field(gt=0)] = 0.25
+    cooldown: Duration = timedelta(days=28)
+
+
+class Spec(Model):
+    """One automation, whole."""
+
+    description: str
+    owners: list[Annotated[str, AfterValidator(_owner)]] = Field(min_length=1)
+    risk: Literal["minimal", "limited", "high"] = "limited"
+    task: Literal["classification", "regression"] = "classification"
+    source: Source
+    id: str
+    entity: str
+    event_time: str
+    known_at: str | None = None
+    cadence: Cadence
+    schedule: Annotated[str, AfterValidator(_cron)] | None = None
+    contract: Contract
+    label: Label
+    features: list[View] = Field(min_length=1)
+    slices: list[str] = []
+    candidates: list[Candidate] = Field(min_length=1)
+    training: Training = Training()
+    gate: Gate = Gate()
+    policy: str = "policy.yaml"
+    drift: Drift = Drift()
+    performance: Performance = Performance()
+    retrain: Retrain = Retrain()
+    promotion: Literal["manual", "automatic"] = "manual"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Spec:
+        columns = self.contract.columns
+        for field, name in [("id", self.id), ("entity", self.entity), *self._timed()]:
+            if name not in columns:
+                raise ValueError(f"{field}: column '{name}' is not in the contract")
+        for field, name in self._timed():
+            if columns[name].type != "time":
+                raise ValueError(f"{field}: column '{name}' must have type 'time'")
+        if self.label.column in columns:
+            raise ValueError(f"label: '{self.label.column}' must not be a column of the contract")
+        for name in self.slices:
+            if name not in columns:
+                raise ValueError(f"slices: column '{name}' is not in the contract")
+        for view in self.features:
+            if view.entity not in columns:
+                raise ValueError(f"features: entity '{view.entity}' is not in the contract")
+        self._unique("features", [column for view in self.features for column in view.columns])
+        self._unique("features", [view.name for view in self.features])
+        self._unique("candidates", [candidate.name for candidate in self.candidates])
+        if self.label.column in self.feature_columns:
+            raise ValueError(f"features: the label '{self.label.column}' is among them")
+        return self
+
+    def _timed(self) -> list[tuple[str, str]]:
+        return [("event_time", self.event_time)] + (
+            [("known_at", self.known_at)] if self.known_at else []
+        )
+
+    @staticmethod
+    def _unique(field: str, names: list[str]) -> None:
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"{field}: {', '.join(doubled)} is declared twice")
+
+    @property
+    def feature_columns(self) -> dict[str, str]:
+        """All features of all views: name -> "number" or "category"."""
+        return {name: kind for view in self.features for name, kind in view.columns.items()}
+
+
+def load_spec(folder: Path) -> Spec:
+    """Read and check the declaration in `folder/defs.yaml`.
+
+    Raises:
+        AiosError: With the file, line and field of the first wrong value and what is allowed.
+    """
+    path = folder / "defs.yaml"
+    try:
+        text = path.read_text()
+        document = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise AiosError(
+            "there is no declaration", where=str(path), fix="Write one, or run 'aios new'."
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise AiosError(
+            f"not YAML: {getattr(error, 'problem', error)}", where=where, fix="Mend the syntax."
+        ) from None
+    if not isinstance(document, dict) or document.get("type") != COMPONENT:
+        raise AiosError(
+            f"'type' must be {COMPONENT}", where=f"{path}:1", fix="Set it as the first line."
+        )
+    return parse_spec(document.get("attributes") or {}, path, text)
+
+
+def parse_spec(attributes: Any, path: Path, text: str) -> Spec:
+    """Check the attributes of a declaration whose YAML `text` stands in `path`."""
+    try:
+        return Spec.model_validate(attributes)
+    except ValidationError as error:
+        first = error.errors()[0]
+    location = [part for part in first["loc"] if not str(part).startswith("function-")]
+    field = ".".join(str(part) for part in location) or "attributes"
+    line = _line_of(yaml.compose(text), ["attributes", *location])
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    raise AiosError(
+        f"field '{field}': {message}{shown}",
+        where=f"{path}:{line}",
+        fix="Correct this value; docs/declaration.md lists every field and what it allows.",
+    )
+
+
+def _line_of(node: Any, location: list[Any]) -> int:
+    line = node.start_mark.line + 1
+    for part in location:
+        child = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    child, line = value, key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            break
+        node = child
+    return line

@@ -1,0 +1,395 @@
+"""Metrics of predictions with confidence intervals, overall and by slice.
+
+Rows without a finite label or score are not evaluated; `Estimate.n` says how many rows were.
+A metric that the rows cannot define is NaN with NaN bounds: never zero, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from aios.errors import AiosError
+
+CLASSIFICATION: Final = "classification"
+REGRESSION: Final = "regression"
+HIGHER_IS_BETTER: Final[dict[str, bool]] = {
+    "roc_auc": True,
+    "average_precision": True,
+    "brier": False,
+    "log_loss": False,
+    "accuracy": True,
+    "mae": False,
+    "rmse": False,
+    "r2": True,
+}
+DECISION_THRESHOLD: Final = 0.5
+PROBABILITY_FLOOR: Final = 1e-15
+MISSING: Final = "(missing)"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric's value, the bounds of its confidence interval, and the rows behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def evaluate(
+    task: str, label: np.ndarray, score: np.ndarray, confidence: float = 0.95
+) -> dict[str, Estimate]:
+    """Evaluate scores against labels.
+
+    Args:
+        task: "classification" (labels 0/1, scores the probability of 1) or "regression".
+        label: Shape (n,).
+        score: Shape (n,), row by row with `label`.
+        confidence: Level of each interval.
+
+    Returns:
+        For classification roc_auc (DeLong's variance on the logit scale), average_precision
+        (Boyd's logit interval), brier, log_loss, accuracy at 0.5 and base_rate (Wilson); for
+        regression mae, rmse, r2 (delta method) and bias, the mean of score - label. Probability
+        metrics are NaN when a score lies outside [0, 1].
+
+    Raises:
+        AiosError: Unknown task, shapes that differ, or labels other than 0 and 1.
+    """
+    label, score = evaluated_rows(task, label, score)
+    z = normal_quantile(confidence)
+    if task == CLASSIFICATION:
+        return _classification(label, score, z)
+    return _regression(label, score, z)
+
+
+def losses(task: str, label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Loss of each row: the squared difference of score and label.
+
+    For classification that is the row's Brier loss, for regression its squared error, so that
+    the mean is minimised by the true probability or the conditional mean. Shape (n,), in the
+    rows' order, NaN where label or score is missing.
+    """
+    _check_task(task)
+    label, score = _as_vectors(label, score)
+    return (score - label) ** 2
+
+
+def by_slice(
+    task: str,
+    label: np.ndarray,
+    score: np.ndarray,
+    slices: pl.DataFrame,
+    min_rows: int = 50,
+) -> pl.DataFrame:
+    """Evaluate every value of every slice column.
+
+    Args:
+        task: As in `evaluate`.
+        label: Shape (n,).
+        score: Shape (n,).
+        slices: n rows; one column for each way to slice. Nulls form the value "(missing)".
+        min_rows: Slices below it are listed with their row count and NaN estimates.
+
+    Returns:
+        Columns slice, value (String), n (Int64), metric (String), estimate, low, high (Float64),
+        ordered by slice column, value and metric.
+    """
+    label, score = _as_vectors(label, score)
+    _check_height(label, slices)
+    rows = []
+    for name in slices.columns:
+        for value, index in _groups(slices[name]):
+            kept = index if len(index) >= min_rows else index[:0]
+            for metric, found in evaluate(task, label[kept], score[kept]).items():
+                n = found.n if len(kept) else len(index)
+                rows.append((name, value, n, metric, found.value, found.low, found.high))
+    text, number = pl.String(), pl.Float64()
+    schema = {"slice": text, "value": text, "n": pl.Int64(), "metric": text}
+    schema |= {"estimate": number, "low": number, "high": number}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("slice", "value", "metric")
+
+
+def fairness_gaps(
+    label: np.ndarray,
+    score: np.ndarray,
+    slices: pl.DataFrame,
+    threshold: float,
+    min_rows: int = 50,
+) -> pl.DataFrame:
+    """Largest differences between groups in how often, and how rightly, they are selected.
+
+    The selection rate is the share of a group's rows with score >= threshold (demographic
+    parity); the true-positive rate is the same share among its rows with label 1 (equal
+    opportunity: Hardt, Price, Srebro 2016). A group counts for a rate when that rate's
+    denominator has at least `min_rows` rows.
+
+    Returns:
+        One row for each slice column and rate: slice, rate, gap, highest, highest_rate, lowest,
+        lowest_rate, groups (how many were compared), left_out (names of groups with too few
+        rows). With fewer than two groups the gap is NaN and no group is named.
+    """
+    label, score = _as_vectors(label, score)
+    _check_height(label, slices)
+    valid = np.isfinite(label) & np.isfinite(score)
+    selected = score >= threshold
+    rows = []
+    for name in slices.columns:
+        groups = _groups(slices[name])
+        for rate, counted in (
+            ("selection_rate", valid),
+            ("true_positive_rate", valid & (label == 1)),
+        ):
+            shares, left_out = {}, []
+            for value, index in groups:
+                kept = index[counted[index]]
+                if len(kept) < min_rows:
+                    left_out.append(value)
+                else:
+                    shares[value] = float(selected[kept].mean())
+            rows.append((name, rate, *_widest(shares), len(shares), left_out))
+    text, number = pl.String(), pl.Float64()
+    schema = {"slice": text, "rate": text, "gap": number, "highest": text, "highest_rate": number}
+    schema |= {"lowest": text, "lowest_rate": number, "groups": pl.Int64()}
+    return pl.DataFrame(rows, schema=schema | {"left_out": pl.List(text)}, orient="row")
+
+
+def evaluated_rows(
+    task: str, label: np.ndarray, score: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with a finite label and score as float64, checked for the task."""
+    _check_task(task)
+    label, score = _as_vectors(label, score)
+    valid = np.isfinite(label) & np.isfinite(score)
+    if not valid.all():
+        label, score = label[valid], score[valid]
+    if task == CLASSIFICATION and not ((label == 0) | (label == 1)).all():
+        strange = label[(label != 0) & (label != 1)][0]
+        raise AiosError(
+            f"label {strange:g} in a classification",
+            where="label",
+            fix="encode the two classes as 0 and 1, or declare the task as regression",
+        )
+    return label, score
+
+
+def normal_quantile(confidence: float) -> float:
+    """Two-sided standard normal quantile for a confidence level."""
+    if not 0 < confidence < 1:
+        raise AiosError(f"confidence {confidence}", fix="choose a level between 0 and 1")
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def delong_components(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Structural components of the area under the ROC curve.
+
+    Component i of the positives is the share of negatives ranked below positive i (ties count
+    half), and conversely; both have the AUC as their mean. DeLong, DeLong, Clarke-Pearson (1988),
+    computed from ranks as in Sun and Xu (2014): O(n log n).
+
+    Returns:
+        Arrays of shape (positives,) and (negatives,), in row order.
+    """
+    positive, negative = score[label == 1], score[label == 0]
+    return _share_below(positive, negative), 1 - _share_below(negative, positive)
+
+
+def average_precision(label: np.ndarray, score: np.ndarray) -> float:
+    """Mean precision at each positive, tied scores taken as one step; NaN without positives."""
+    order = np.argsort(-score, kind="stable")
+    return weighted_average_precision(label[order], last_of_ties(score[order]), None)
+
+
+def last_of_ties(ordered: np.ndarray) -> np.ndarray:
+    """Positions of the last row of each run of equal values."""
+    return np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True]) if len(ordered) else ordered
+
+
+def weighted_average_precision(
+    label: np.ndarray, steps: np.ndarray, weight: np.ndarray | None
+) -> float:
+    """Average precision of rows already ordered by falling score.
+
+    Args:
+        label: Shape (n,), ordered.
+        steps: Positions that end a run of ties, from `last_of_ties`.
+        weight: Shape (n,), or None for ones.
+    """
+    hits = np.cumsum(label if weight is None else label * weight)[steps]
+    rows = steps + 1.0 if weight is None else np.cumsum(weight)[steps]
+    if not len(hits) or hits[-1] == 0:
+        return float("nan")
+    precision = np.divide(hits, rows, out=np.zeros(len(hits)), where=rows > 0)
+    return float(np.sum(np.diff(hits, prepend=0.0) * precision) / hits[-1])
+
+
+def log_losses(label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Negative log likelihood of each row, probabilities clipped to [1e-15, 1 - 1e-15]."""
+    clipped = np.clip(score, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    return -np.log(np.where(label == 1, clipped, 1 - clipped))
+
+
+def r2_influence(label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Influence of each row on r2 = 1 - MSE / Var(label), for the delta method; shape (n,)."""
+    error, spread = (score - label) ** 2, (label - label.mean()) ** 2
+    mse, variance = error.mean(), spread.mean()
+    return mse * (spread - variance) / variance**2 - (error - mse) / variance
+
+
+def _classification(label: np.ndarray, score: np.ndarray, z: float) -> dict[str, Estimate]:
+    n = len(label)
+    probability = n > 0 and 0 <= score.min() and score.max() <= 1
+    rows = (label, score) if probability else (label[:0], score[:0])
+    hit = (rows[1] >= DECISION_THRESHOLD) == (rows[0] == 1)
+    found = {
+        "roc_auc": _roc_auc(label, score, z),
+        "average_precision": _average_precision(label, score, z),
+        "brier": _mean((rows[1] - rows[0]) ** 2, z),
+        "log_loss": _mean(log_losses(*rows), z),
+        "accuracy": _share(hit, z),
+        "base_rate": _share(label, z),
+    }
+    return {metric: Estimate(*bounds, n) for metric, bounds in found.items()}
+
+
+def _regression(label: np.ndarray, score: np.ndarray, z: float) -> dict[str, Estimate]:
+    error = score - label
+    mse = _mean(error**2, z)
+    found = {
+        "mae": _mean(np.abs(error), z),
+        "rmse": tuple(np.sqrt(np.maximum(mse, 0.0)).tolist()),
+        "r2": _r2(label, score, z),
+        "bias": _mean(error, z),
+    }
+    return {metric: Estimate(*bounds, len(label)) for metric, bounds in found.items()}
+
+
+Bounds = tuple[float, float, float]
+UNDEFINED: Final[Bounds] = (float("nan"),) * 3
+
+
+def _roc_auc(label: np.ndarray, score: np.ndarray, z: float) -> Bounds:
+    positives, negatives = delong_components(label, score)
+    fewest = min(len(positives), len(negatives))
+    if fewest < 2:
+        return UNDEFINED
+    auc = float(positives.mean())
+    error = np.sqrt(positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives))
+    if error == 0:
+        # A perfect ranking has no variance to estimate; it is no surer than its rarer class.
+        return auc, *_wilson(auc, fewest, z)
+    return auc, *_logit_interval(auc, float(error) / (auc * (1 - auc)), z)
+
+
+def _average_precision(label: np.ndarray, score: np.ndarray, z: float) -> Bounds:
+    """Logit interval with variance 1 / (positives * AP * (1 - AP)): Boyd, Eng, Page (2013)."""
+    positives = int(label.sum())
+    if min(positives, len(label) - positives) < 2:
+        return UNDEFINED
+    value = average_precision(label, score)
+    if value >= 1:
+        return value, *_wilson(value, positives, z)
+    return value, *_logit_interval(value, (positives * value * (1 - value)) ** -0.5, z)
+
+
+def _logit_interval(value: float, error: float, z: float) -> tuple[float, float]:
+    logit = np.log(value / (1 - value))
+    low, high = 1 / (1 + np.exp(-(logit - z * error))), 1 / (1 + np.exp(-(logit + z * error)))
+    return float(low), float(high)
+
+
+def _mean(values: np.ndarray, z: float) -> Bounds:
+    n = len(values)
+    if n < 2:
+        return UNDEFINED
+    value = float(values.mean())
+    reach = student_quantile(z, n - 1) * float(values.std(ddof=1)) / n**0.5
+    return value, value - reach, value + reach
+
+
+def student_quantile(z: float, freedom: int) -> float:
+    """Student's t quantile for a normal quantile, by Fisher's expansion; within 1 % from 5 df."""
+    first = (z**3 + z) / (4 * freedom)
+    return z + first + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+def _share(hit: np.ndarray, z: float) -> Bounds:
+    if len(hit) < 2:
+        return UNDEFINED
+    value = float(hit.mean())
+    return value, *_wilson(value, len(hit), z)
+
+
+def _wilson(share: float, n: int, z: float) -> tuple[float, float]:
+    """Wilson's score interval (1927): inside [0, 1], defined at shares of 0 and 1."""
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, min(centre - reach, share)), min(1.0, max(centre + reach, share))
+
+
+def _r2(label: np.ndarray, score: np.ndarray, z: float) -> Bounds:
+    n = len(label)
+    if n < 3 or np.ptp(label) == 0:
+        return UNDEFINED
+    value = 1 - float(((score - label) ** 2).mean() / label.var())
+    reach = z * float(r2_influence(label, score).std(ddof=1)) / n**0.5
+    return value, value - reach, min(1.0, value + reach)
+
+
+def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Share of `others` below each value, ties as half."""
+    if not len(others):
+        return np.full(len(values), np.nan)
+    ordered = np.sort(others)
+    order = np.argsort(values)
+    keys = values[order]
+    share = np.empty(len(values))
+    below = np.searchsorted(ordered, keys, "left") + np.searchsorted(ordered, keys, "right")
+    share[order] = below / (2 * len(others))
+    return share
+
+
+def _groups(column: pl.Series) -> list[tuple[str, np.ndarray]]:
+    """Row positions of each value of a column, as text, in the order of the text."""
+    text = column.cast(pl.String).fill_null(MISSING).alias("value")
+    rows = pl.DataFrame([text]).with_row_index("row").group_by("value").agg("row").sort("value")
+    return [(value, index.to_numpy()) for value, index in zip(rows["value"], rows["row"], strict=True)]
+
+
+def _widest(shares: dict[str, float]) -> tuple[float, str | None, float, str | None, float]:
+    if len(shares) < 2:
+        return float("nan"), None, float("nan"), None, float("nan")
+    high: Callable[[str], float] = shares.__getitem__
+    most, least = max(shares, key=high), min(shares, key=high)
+    return shares[most] - shares[least], most, shares[most], least, shares[least]
+
+
+def _as_vectors(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    label, score = np.asarray(label, dtype=np.float64), np.asarray(score, dtype=np.float64)
+    if label.ndim != 1 or label.shape != score.shape:
+        raise AiosError(
+            f"labels of shape {label.shape} and scores of shape {score.shape}",
+            fix="pass one label and one score for each row",
+        )
+    return label, score
+
+
+def _check_task(task: str) -> None:
+    if task not in (CLASSIFICATION, REGRESSION):
+        raise AiosError(f"task {task!r}", fix="use 'classification' or 'regression'")
+
+
+def _check_height(label: np.ndarray, slices: pl.DataFrame) -> None:
+    if slices.width and slices.height != len(label):
+        raise AiosError(
+            f"{slices.height} slice rows for {len(label)} labels",
+            where="slices",
+            fix="pass the slice columns of the same rows",
+        )

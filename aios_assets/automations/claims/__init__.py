@@ -1,0 +1,1 @@
+"""Triage of vehicle insurance claims: pay, block for investigation, or send to a person."""

@@ -1,0 +1,117 @@
+"""The `Automation` component: from a folder's declaration to Dagster definitions."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict
+
+from aios.automation import Automation as DeclaredAutomation
+from aios.settings import Settings
+from aios_assets.lifecycle.decisions import build_decisions
+from aios_assets.lifecycle.drift import build_drift_report
+from aios_assets.lifecycle.events import build_events
+from aios_assets.lifecycle.features import build_features, build_online_features
+from aios_assets.lifecycle.gate import build_gate
+from aios_assets.lifecycle.labels import build_labels
+from aios_assets.lifecycle.performance import build_performance
+from aios_assets.lifecycle.predictions import build_predictions
+from aios_assets.lifecycle.training import build_candidate, build_training_set
+from jobs.batch import build_batch_job, build_schedule
+from jobs.retrain import build_retrain_job
+from sensors.new_data import build_new_data_sensor
+from sensors.retrain import build_retrain_sensor
+
+STAGES = [
+    build_events,
+    build_features,
+    build_online_features,
+    build_predictions,
+    build_decisions,
+    build_labels,
+    build_performance,
+    build_drift_report,
+    build_training_set,
+    build_gate,
+]
+
+
+class Attributes(BaseModel):
+    """What stands under `attributes`; `aios.spec` judges it, with file, line and field."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Automation(dg.Component):
+    """A business process that a model helps decide, with its whole life as assets."""
+
+    def __init__(self, declared: DeclaredAutomation) -> None:
+        self.declared = declared
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Let any attributes through to `load`, where one exact error can be given."""
+        return Attributes
+
+    @classmethod
+    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "Automation":
+        """Load the declaration of the folder that is being read."""
+        return cls.from_folder(context.path)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Automation":
+        """Load the declaration of a folder.
+
+        Raises:
+            AiosError: It is wrong; names file, line and field.
+        """
+        return cls(DeclaredAutomation.load(folder, Settings.from_env()))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the automation's assets, jobs, schedule and sensors."""
+        declared = self.declared
+        candidates = [build_candidate(declared, one) for one in declared.spec.candidates]
+        return dg.Definitions(
+            assets=[*(build(declared) for build in STAGES), *candidates],
+            jobs=[build_batch_job(declared), build_retrain_job(declared)],
+            schedules=[build_schedule(declared)],
+            sensors=[build_new_data_sensor(declared), build_retrain_sensor(declared)],
+        )
+
+
+def broken_automation(folder: Path, error: Exception) -> dg.Definitions:
+    """Return one asset that stands for a folder that cannot be loaded and carries the error."""
+    message = str(error)
+    check = dg.AssetCheckSpec(
+        "declaration", asset=[folder.name, "declaration"], description="The declaration loads."
+    )
+
+    @dg.asset(
+        key=[folder.name, "declaration"],
+        group_name=folder.name,
+        kinds={"error"},
+        description=f"**This automation could not be loaded.**\n\n```\n{message}\n```",
+        metadata={"error": dg.MetadataValue.text(message)},
+        check_specs=[check],
+    )
+    def declaration() -> dg.MaterializeResult:
+        raise dg.Failure(description=message, allow_retries=False)
+
+    @dg.sensor(
+        name=f"{folder.name}_broken_sensor",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Marks the broken automation red.",
+    )
+    def broken_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if context.cursor == message:
+            return dg.SensorResult(skip_reason=message)
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey([folder.name, "declaration"]),
+            check_name="declaration",
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={"error": dg.MetadataValue.text(message)},
+        )
+        return dg.SensorResult(asset_events=[evaluation], cursor=message)
+
+    return dg.Definitions(assets=[declaration], sensors=[broken_sensor])

@@ -1,0 +1,73 @@
+"""Dagster's instance under `AIOS_HOME`, and runs of jobs within this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aios.errors import AiosError
+from aios.settings import PROJECT, Settings, silence_telemetry
+from jobs.failures import failure_message
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make `DAGSTER_HOME` under `AIOS_HOME` with the project's `dagster.yaml`; return it."""
+    silence_telemetry()
+    home = settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    wanted = (PROJECT / "dagster.yaml").read_bytes()
+    present = home / "dagster.yaml"
+    if not present.exists() or present.read_bytes() != wanted:
+        present.write_bytes(wanted)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["AIOS_HOME"] = str(settings.home)
+    return home
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Open the instance of this home."""
+    import dagster as dg
+
+    prepare_home(settings)
+    return dg.DagsterInstance.get()
+
+
+def run_job(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    partition: str,
+    *,
+    tags: dict[str, str],
+    ops: dict[str, Any] | None = None,
+) -> None:
+    """Run a job for one partition in this process.
+
+    Raises:
+        AiosError: A step failed; says which, and what the step said.
+    """
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=partition,
+        tags=tags,
+        run_config={**_QUIET, "ops": ops or {}},
+        raise_on_error=False,
+    )
+    if not result.success:
+        raise AiosError(
+            " | ".join(_failures(result)) or "the run failed",
+            where=f"{job.name} {partition}",
+            fix="Mend the cause and run it again; what was in service is untouched.",
+        )
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        failure_message(event) for event in result.all_events if event.is_step_failure
+    ]
+

@@ -1,0 +1,129 @@
+"""What every stage shares: keys, owners, partitions, and errors that reach the UI whole."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from aios.automation import Automation
+from aios.errors import AiosError
+from aios.windows import Window
+
+_ARROW_NAMES = {pl.String: "text", pl.Float64: "number", pl.Boolean: "boolean"}
+
+
+def partitions_of(automation: Automation) -> dg.TimeWindowPartitionsDefinition:
+    """Return the automation's partitions as Dagster's time windows."""
+    binding = automation.binding
+    span = {
+        "start_date": binding.start.strftime("%Y-%m-%d"),
+        "end_date": binding.end.strftime("%Y-%m-%d") if binding.end else None,
+    }
+    match automation.spec.cadence:
+        case "daily":
+            return dg.DailyPartitionsDefinition(**span)
+        case "weekly":
+            return dg.WeeklyPartitionsDefinition(**span, day_offset=1)
+        case _:
+            return dg.MonthlyPartitionsDefinition(**span)
+
+
+def asset_options(automation: Automation, noun: str, *, kinds: set[str]) -> dict[str, Any]:
+    """Return the arguments that every asset of an automation is declared with."""
+    return {
+        "key": [automation.name, noun],
+        "group_name": automation.name,
+        "owners": automation.spec.owners,
+        "kinds": kinds,
+        "partitions_def": partitions_of(automation),
+        "code_version": automation.code_version,
+        "tags": {"aios/automation": automation.name, "aios/risk": automation.spec.risk},
+    }
+
+
+def windows_of(context: dg.AssetExecutionContext, automation: Automation) -> Iterator[Window]:
+    """Yield the windows of a run in order of time, logging progress where there are several."""
+    keys = sorted(context.partition_keys)
+    for position, key in enumerate(keys, start=1):
+        if len(keys) > 1:
+            context.log.info(f"partition {key} ({position} of {len(keys)})")
+        yield automation.window(key)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Turn an `AiosError` into a Dagster failure that shows what is wrong and what to do."""
+    try:
+        yield
+    except AiosError as error:
+        raise dg.Failure(
+            description=f"{name}: {error}",
+            metadata={
+                "what": error.what,
+                "where": error.where or name,
+                "what to do": error.fix or "See the error.",
+            },
+            allow_retries=False,
+        ) from error
+
+
+def check_spec(
+    automation: Automation, noun: str, name: str, description: str, *, blocking: bool = False
+) -> dg.AssetCheckSpec:
+    """Declare a check on one of the automation's assets."""
+    return dg.AssetCheckSpec(
+        name=name, asset=[automation.name, noun], description=description, blocking=blocking
+    )
+
+
+def check_result(
+    name: str, passed: bool, *, error: bool = False, **metadata: Any
+) -> dg.AssetCheckResult:
+    """Return a check's outcome; `error` makes a failure red instead of yellow."""
+    severity = dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        check_name=name, passed=passed, severity=severity, metadata=metadata
+    )
+
+
+def column_schema(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -> dg.TableSchema:
+    """Return a frame's columns as Dagster's column schema."""
+    notes = notes or {}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, _type_name(dtype), description=notes.get(name))
+            for name, dtype in frame.schema.items()
+        ]
+    )
+
+
+def row_metadata(frame: pl.DataFrame, rows: int) -> dict[str, Any]:
+    """Return row count and column schema under the names that the UI knows."""
+    return {
+        "dagster/partition_row_count": rows,
+        "dagster/column_schema": column_schema(frame),
+    }
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+    """Return a small table as markdown metadata."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _type_name(dtype: pl.DataType) -> str:
+    if dtype.is_integer():
+        return "integer"
+    if dtype.is_temporal():
+        return "time"
+    return _ARROW_NAMES.get(type(dtype), str(dtype).lower())  # type: ignore[call-overload,no-any-return]
+
+
+Builder = Callable[[Automation], dg.AssetsDefinition]

@@ -1,0 +1,125 @@
+"""Decisions: the policy applied to every prediction, naming all that produced it."""
+
+from collections import Counter
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from aios.automation import Automation
+from aios.lake import Lake
+from aios.windows import Window
+from aios_assets.lifecycle.common import (
+    asset_options,
+    check_result,
+    check_spec,
+    markdown_table,
+    row_metadata,
+    stage,
+    windows_of,
+)
+from aios_assets.resources import Platform
+
+
+def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.DataFrame:
+    """Decide a window's predictions and store the decisions.
+
+    Columns: id, entity, `event_time`, `known_at`, `revision`, `outcome`, `rule` (which decided),
+    `fired` (all that fired), `score`, `model_version`, `policy_hash`, `code_version`,
+    `feature_digest`.
+
+    Returns:
+        The number of rows by outcome and rule: `outcome`, `rule`, `rows`.
+    """
+    policy = automation.policy
+    inputs = [name for name in policy.inputs if name != "score"]
+    counts: Counter[tuple[str, str]] = Counter()
+    versions = [
+        pl.lit(policy.hash).alias("policy_hash"),
+        pl.lit(automation.code_version).alias("code_version"),
+    ]
+    features = lake.stream("features", window.key, inputs)
+    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
+    wanted = list(dict.fromkeys([*row, "score", "model_version", "feature_digest"]))
+    with lake.writer("decisions", window.key) as write:
+        for predictions in lake.stream("predictions", window.key, wanted):
+            known = next(features) if inputs else pl.DataFrame()
+            verdicts = policy.decide(predictions.select("score").hstack(known.get_columns()))
+            for outcome, rule, rows in verdicts.group_by("outcome", "rule").len().iter_rows():
+                counts[outcome, rule] += rows
+            write(
+                predictions.hstack(verdicts.get_columns()).select(
+                    *dict.fromkeys(row),
+                    "outcome",
+                    "rule",
+                    "fired",
+                    "score",
+                    "model_version",
+                    *versions,
+                    "feature_digest",
+                )
+            )
+    return pl.DataFrame(
+        [(*key, rows) for key, rows in sorted(counts.items())],
+        schema={"outcome": pl.String, "rule": pl.String, "rows": pl.Int64},
+        orient="row",
+    )
+
+
+def build_decisions(automation: Automation) -> dg.AssetsDefinition:
+    """Build the `decisions` asset."""
+    rules = "; ".join(
+        f"{rule.name} -> {rule.outcome} where {rule.when}" for rule in automation.policy.rules
+    )
+
+    @dg.asset(
+        **asset_options(automation, "decisions", kinds={"polars", "policy"}),
+        deps=[[automation.name, "predictions"], [automation.name, "features"]],
+        description=f"What the policy (version {automation.policy.version}, "
+        f"{automation.policy.hash}) decides for each event, with the rule that decided, all "
+        f"rules that fired, and every version behind it. Rules: {rules or 'none'}; "
+        f"otherwise {automation.policy.otherwise.outcome}. Missing inputs go to review.",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            check_spec(
+                automation,
+                "decisions",
+                "complete",
+                "Every event has exactly one decision that names its versions.",
+                blocking=True,
+            )
+        ],
+    )
+    def decisions(
+        context: dg.AssetExecutionContext, platform: Platform
+    ) -> dg.MaterializeResult:
+        lake = platform.lake(automation.name)
+        with stage("decisions"):
+            keys = [window.key for window in windows_of(context, automation)]
+            counts = pl.concat(
+                decide_window(automation, lake, automation.window(key)) for key in keys
+            )
+        decided = int(counts["rows"].sum())
+        expected = sum(lake.rows("events", key) for key in keys)
+        return dg.MaterializeResult(
+            metadata=_metadata(automation, lake, keys[-1], counts),
+            check_results=[
+                check_result(
+                    "complete", decided == expected, error=True, events=expected, decisions=decided
+                )
+            ],
+        )
+
+    return decisions
+
+
+def _metadata(
+    automation: Automation, lake: Lake, key: str, counts: pl.DataFrame
+) -> dict[str, Any]:
+    total = counts.group_by("outcome", "rule").agg(pl.col("rows").sum()).sort("outcome", "rule")
+    frame = next(lake.stream("decisions", key))
+    return {
+        **row_metadata(frame, int(total["rows"].sum())),
+        "outcomes": markdown_table(["outcome", "rule", "rows"], total.rows()),
+        "policy": f"version {automation.policy.version}, {automation.policy.hash}",
+    }

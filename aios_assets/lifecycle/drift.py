@@ -1,0 +1,177 @@
+"""Drift: Evidently's page for people, and a calibrated verdict for machines."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+import polars as pl
+
+from aios.automation import Automation
+from aios.lake import Lake
+from aios.statistics.drift import DriftVerdict, Profile, drift_verdict
+from aios.windows import Window
+from aios_assets.lifecycle.common import (
+    asset_options,
+    check_result,
+    check_spec,
+    markdown_table,
+    stage,
+    windows_of,
+)
+from aios_assets.lifecycle.plots import as_markdown, drift_bars
+from aios_assets.links import page
+from aios_assets.resources import Platform
+
+if TYPE_CHECKING:
+    from model_registry.registry import ModelVersion
+
+# Evidently's time grows with rows and its pictures do not get better: it is shown a sample.
+SAMPLE = 1_000
+
+
+class DriftConfig(dg.Config):
+    """For which partitions Evidently's page is drawn; the verdict is always computed."""
+
+    page: Literal["always", "drifted"] = "always"
+
+
+def watch(
+    automation: Automation, platform: Platform, window: Window, page_for: str
+) -> DriftVerdict | None:
+    """Compare a window's features with the training set of the champion in force at its end.
+
+    Stores the verdict as JSON and, where `page_for` asks for it, Evidently's page as HTML.
+
+    Returns:
+        The verdict, or None where there is no champion and so nothing to compare with.
+    """
+    from model_registry.champion import champion_at
+
+    lake = platform.lake(automation.name)
+    champion = champion_at(platform.registry, automation.name, window.end)
+    if champion is None:
+        lake.write_json("drift", window.key, {"partition": window.key, "status": "insufficient"})
+        return None
+    columns = watched_columns(automation)
+    current = lake.read("features", window.key, columns)
+    settings = automation.spec.drift
+    verdict = drift_verdict(
+        _reference(lake, champion, columns),
+        current,
+        columns=columns,
+        false_alarm_rate=settings.false_alarm_rate,
+        min_effect=settings.min_effect,
+        min_rows=settings.min_rows,
+    )
+    lake.write_json(
+        "drift",
+        window.key,
+        {"partition": window.key, "champion": champion.number, **asdict(verdict)},
+    )
+    if page_for == "always" or verdict.status == "drift":
+        training = lake.read("training_set", champion.tags["aios.partition"], columns)
+        html = evidently_page(training, current, automation.spec.feature_columns)
+        lake.write_bytes("drift", window.key, "html", html.encode())
+    return verdict
+
+
+def watched_columns(automation: Automation) -> list[str]:
+    """Return the features that the drift budget does not ignore."""
+    return [n for n in automation.spec.feature_columns if n not in automation.spec.drift.ignore]
+
+
+def evidently_page(
+    reference: pl.DataFrame, current: pl.DataFrame, kinds: dict[str, str]
+) -> str:
+    """Draw Evidently's drift report on a fixed sample of both frames, as one HTML page."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    # A column without a single value cannot be drawn.
+    drawn = [n for n in current.columns if current[n].count() and reference[n].count()]
+    definition = DataDefinition(
+        numerical_columns=[name for name in drawn if kinds[name] == "number"],
+        categorical_columns=[name for name in drawn if kinds[name] == "category"],
+    )
+    datasets = [
+        Dataset.from_pandas(_sample(frame.select(drawn)).to_pandas(), data_definition=definition)
+        for frame in (current, reference)
+    ]
+    html: str = Report([DataDriftPreset()]).run(*datasets).get_html_str(as_iframe=False)
+    return html
+
+
+def _sample(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.sample(SAMPLE, seed=0) if frame.height > SAMPLE else frame
+
+
+def _reference(lake: Lake, champion: "ModelVersion", columns: list[str]) -> Profile:
+    key = champion.tags["aios.partition"]
+    path = lake.path("profiles", key, "npz")
+    if path.exists():
+        return Profile.read(path)
+    return Profile.of(lake.read("training_set", key, columns))
+
+
+def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
+    """Build the `drift_report` asset."""
+    settings = automation.spec.drift
+
+    @dg.asset(
+        **asset_options(automation, "drift_report", kinds={"evidently"}),
+        deps=[[automation.name, "features"]],
+        description="How the partition's features differ from those the champion was trained on. "
+        f"Machines read the verdict: at most {settings.false_alarm_rate:.0%} false alarms a "
+        f"partition over all columns, and a distance of at least {settings.min_effect}. "
+        "People read Evidently's page.",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            check_spec(automation, "drift_report", "no_drift", "No feature drifted.")
+        ],
+    )
+    def drift_report(
+        context: dg.AssetExecutionContext, platform: Platform, config: DriftConfig
+    ) -> dg.MaterializeResult:
+        with stage("drift_report"):
+            verdicts = {
+                window.key: watch(automation, platform, window, config.page)
+                for window in windows_of(context, automation)
+            }
+        lake = platform.lake(automation.name)
+        *_, key = verdicts
+        drifted = {k: v.drifted for k, v in verdicts.items() if v and v.status == "drift"}
+        return dg.MaterializeResult(
+            metadata=_metadata(automation, lake, key, verdicts[key]),
+            check_results=[
+                check_result(
+                    "no_drift",
+                    not drifted,
+                    drifted="; ".join(f"{k}: {', '.join(v)}" for k, v in drifted.items()) or "none",
+                    partitions=len(verdicts),
+                )
+            ],
+        )
+
+    return drift_report
+
+
+def _metadata(
+    automation: Automation, lake: Lake, key: str, verdict: DriftVerdict | None
+) -> dict[str, Any]:
+    if verdict is None:
+        return {"status": "insufficient", "why": "no champion in force, nothing to compare with"}
+    rows = [
+        (one.column, one.measure, one.distance, one.adjusted, "yes" if one.drifted else "no")
+        for one in verdict.columns
+    ]
+    metadata: dict[str, Any] = {
+        "status": verdict.status,
+        "rows": verdict.n_current,
+        "distances": as_markdown(
+            drift_bars(verdict, automation.spec.drift.min_effect), "distance by column"
+        ),
+        "columns": markdown_table(["column", "measure", "distance", "q", "drifted"], rows),
+    }
+    if lake.has("drift", key, "html"):
+        metadata["Evidently report"] = page(lake.path("drift", key, "html"))
+    return metadata

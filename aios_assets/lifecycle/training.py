@@ -1,0 +1,341 @@
+"""Training: a point-in-time set that proves itself, candidates, and the gate they must pass."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from aios.automation import Automation
+from aios.digest import frame_digest
+from aios.errors import AiosError
+from aios.lake import Lake
+from aios.spec import Candidate
+from aios.statistics.metrics import Estimate, by_slice, evaluate, fairness_gaps
+from aios.windows import Window
+from aios_assets.lifecycle.common import (
+    asset_options,
+    check_result,
+    check_spec,
+    markdown_table,
+    row_metadata,
+    stage,
+)
+from aios_assets.lifecycle.features import join_features
+from aios_assets.lifecycle.plots import metric_bars
+from aios_assets.links import mlflow_run, mlflow_version
+from aios_assets.resources import Platform
+from model_registry.cards import Card, TrainingData, limits, model_card
+
+if TYPE_CHECKING:
+    from model_registry.registry import ModelVersion
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Evidence that a training set neither lost rows nor saw the future.
+
+    Attributes:
+        asked: Labelled events that should be in the set.
+        rows: Rows in it.
+        future: Rows whose event or label was known only after the set's end.
+        differing: Rows whose features differ from those recorded when the event was scored,
+            before anything later was known.
+        unmatched: Labels about events that are in quarantine or never came.
+    """
+
+    asked: int
+    rows: int
+    future: int
+    differing: int
+    unmatched: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether no row was lost and none saw the future."""
+        return self.asked == self.rows and not self.future and not self.differing
+
+
+def training_rows(lake: Lake, automation: Automation, window: Window) -> tuple[pl.DataFrame, int]:
+    """Return every labelled event known at the end of a window, latest revision, oldest label first.
+
+    Returns:
+        Row columns of `features` with `label`, `label_known_at` and `scored_digest`; and the
+        number of labels without an event.
+
+    Raises:
+        AiosError: There are no labels yet.
+    """
+    identity = automation.spec.id
+    labels = lake.read_all("labels", until=window.key)
+    events = lake.read_all("features", until=window.key)
+    if labels is None or events is None or labels.is_empty():
+        raise AiosError(
+            f"no label is known at {window.end:%Y-%m-%d}",
+            where=f"{automation.name} training_set {window.key}",
+            fix=f"Materialize labels up to {window.key}, or wait until the first ones mature.",
+        )
+    latest = events.sort("revision", maintain_order=True).unique(
+        identity, keep="last", maintain_order=True
+    )
+    labels = labels.unique(identity, keep="last", maintain_order=True)
+    rows = labels.rename({"known_at": "label_known_at"}).join(
+        latest.rename({"feature_digest": "scored_digest"}), on=identity, how="inner"
+    )
+    rows = rows.sort("label_known_at", "known_at", identity)
+    if automation.spec.training.window:
+        rows = rows.tail(automation.spec.training.window)
+    return rows, labels.height - labels.join(latest, on=identity, how="semi").height
+
+
+def make_training_set(
+    automation: Automation, platform: Platform, window: Window
+) -> tuple[pl.DataFrame, Proof]:
+    """Join, prove, divide and store the training set as of the end of a window.
+
+    The newest rows become the `holdout`; with a champion, only rows whose label it cannot have
+    seen in its own training.
+
+    Raises:
+        AiosError: Too few rows, or a class with too few of them.
+    """
+    from model_registry.champion import champion_at
+
+    lake = platform.lake(automation.name)
+    rows, unmatched = training_rows(lake, automation, window)
+    _refuse_too_little(automation, rows, window)
+    joined = join_features(automation, platform, rows)
+    champion = champion_at(platform.registry, automation.name, window.end)
+    frame = joined.with_columns(holdout=_holdout(automation, joined, champion))
+    future = (pl.col("known_at") >= window.end) | (pl.col("label_known_at") >= window.end)
+    differing = (joined["feature_digest"] != joined["scored_digest"]).sum()
+    proof = Proof(rows.height, joined.height, joined.filter(future).height, differing, unmatched)
+    lake.write("training_set", window.key, frame.drop("scored_digest"))
+    return frame, proof
+
+
+def _holdout(
+    automation: Automation, rows: pl.DataFrame, champion: "ModelVersion | None"
+) -> pl.Series:
+    size = int(rows.height * automation.spec.training.holdout)
+    if champion:
+        size = min(size, int((rows["label_known_at"] >= champion.trained_until).sum()))
+    return pl.Series("holdout", np.arange(rows.height) >= rows.height - size)
+
+
+def _refuse_too_little(automation: Automation, rows: pl.DataFrame, window: Window) -> None:
+    spec, where = automation.spec, f"{automation.name} training_set {window.key}"
+    if rows.height < spec.training.min_rows:
+        raise AiosError(
+            f"{rows.height} labelled events are too few, {spec.training.min_rows} are needed",
+            where=where,
+            fix="Wait for more labels, or lower training.min_rows in defs.yaml.",
+        )
+    if spec.task == "regression":
+        return
+    counts = dict(rows.group_by("label").len().iter_rows())
+    if set(counts) != {0.0, 1.0} or min(counts.values()) < spec.training.min_per_class:
+        shown = ", ".join(f"{label:g}: {n}" for label, n in sorted(counts.items()))
+        raise AiosError(
+            f"labels by class are {shown}; each of 0 and 1 needs {spec.training.min_per_class}",
+            where=where,
+            fix="Check the label column at the source; a model needs examples of both classes.",
+        )
+
+
+def build_training_set(automation: Automation) -> dg.AssetsDefinition:
+    """Build the `training_set` asset with its blocking proof."""
+
+    @dg.asset(
+        **asset_options(automation, "training_set", kinds={"feast", "polars"}),
+        deps=[[automation.name, "labels"], [automation.name, "features"]],
+        description="All labelled events known at the end of the partition, joined by Feast with "
+        "the features as known when each event was known. The newest rows are the holdout.",
+        check_specs=[
+            check_spec(
+                automation,
+                "training_set",
+                "point_in_time",
+                "No row is lost, nothing was known later than its row, and every feature equals "
+                "the one recorded when the event was scored.",
+                blocking=True,
+            )
+        ],
+    )
+    def training_set(
+        context: dg.AssetExecutionContext, platform: Platform
+    ) -> dg.MaterializeResult:
+        window = automation.window(context.partition_key)
+        with stage("training_set"):
+            frame, proof = make_training_set(automation, platform, window)
+        return dg.MaterializeResult(
+            metadata={
+                **row_metadata(frame, frame.height),
+                "holdout_rows": int(frame["holdout"].sum()),
+                "mean_label": float(frame["label"].mean() or 0.0),
+                "label_range": f"{frame['label_known_at'].min()} to {frame['label_known_at'].max()}",
+                "digest": frame_digest(frame),
+            },
+            check_results=[
+                check_result("point_in_time", proof.holds, error=True, **proof.__dict__)
+            ],
+        )
+
+    return training_set
+
+
+def train_candidate(
+    automation: Automation,
+    platform: Platform,
+    window: Window,
+    candidate: Candidate,
+    dagster_run: str,
+) -> "ModelVersion":
+    """Evaluate a recipe on the holdout, fit it on everything, and register the result.
+
+    What the gate judges is a twin fitted without the holdout, on rows that neither it nor the
+    champion saw; what is registered is the same recipe with the same seed fitted on all rows.
+    """
+    from model_registry.formats import in_memory
+    from model_registry.registration import register
+
+    spec, lake = automation.spec, platform.lake(automation.name)
+    frame = lake.read("training_set", window.key)
+    held = frame.filter("holdout")
+    twin = _fit(automation, candidate, frame.filter(~pl.col("holdout")))
+    columns = spec.feature_columns
+    scores = in_memory(twin, spec.task, columns, name=f"{candidate.name} twin").score(held)
+    label = held["label"].to_numpy()
+    evaluation = held.select(spec.id, "label").with_columns(pl.Series("score", scores))
+    lake.write(f"evaluation/{candidate.name}", window.key, evaluation)
+    metrics = evaluate(spec.task, label, scores, CONFIDENCE)
+    slices = by_slice(spec.task, label, scores, held.select(spec.slices))
+    card = _card(automation, candidate, frame, metrics, slices, scores)
+    return register(
+        platform.registry,
+        automation=automation.name,
+        candidate=candidate.name,
+        key=f"{automation.name}/{window.key}/{candidate.name}",
+        model=_fit(automation, candidate, frame),
+        task=spec.task,
+        columns=columns,
+        sample=frame.select(list(columns)).tail(5),
+        trained_until=window.end,
+        params={**candidate.params, "window": candidate.window or "all", "recipe": candidate.train},
+        metrics=metrics,
+        slices=slices,
+        lineage={
+            "dataset_digest": frame_digest(frame),
+            "rows": str(frame.height),
+            "code_version": automation.code_version,
+            "policy_hash": automation.policy.hash,
+            "seed": str(spec.training.seed),
+            "partition": window.key,
+            "dagster_run": dagster_run,
+        },
+        card=card,
+        plots={"metrics": metric_bars(metrics)},
+    )
+
+
+def _fit(automation: Automation, candidate: Candidate, frame: pl.DataFrame) -> Any:
+    from model_registry.formats import to_model_frame
+
+    rows = frame.tail(candidate.window) if candidate.window else frame
+    train = automation.function(candidate.train)
+    try:
+        return train(
+            to_model_frame(rows, automation.spec.feature_columns),
+            rows["label"].to_numpy(),
+            seed=automation.spec.training.seed,
+            **candidate.params,
+        )
+    except AiosError:
+        raise
+    except Exception as error:
+        raise AiosError(
+            f"training failed: {type(error).__name__}: {error}",
+            where=f"{automation.name} candidate {candidate.name}",
+            fix=f"Mend {candidate.train}; the champion goes on deciding.",
+        ) from error
+
+
+def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDefinition:
+    """Build the asset of one candidate: a new version in the registry."""
+    kind = "torch" if "torch" in candidate.name or "neural" in candidate.name else "scikitlearn"
+
+    @dg.asset(
+        **asset_options(automation, candidate.name, kinds={"mlflow", kind}),
+        deps=[[automation.name, "training_set"]],
+        description=f"A model version of recipe `{candidate.train}`, trained on the training set "
+        "and registered in MLflow with its card. It decides nothing before the gate.",
+        pool="training",
+    )
+    def model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        window = automation.window(context.partition_key)
+        with stage(candidate.name):
+            version = train_candidate(automation, platform, window, candidate, context.run_id)
+        return dg.MaterializeResult(metadata=_version_metadata(platform, version))
+
+    return model
+
+
+def _version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, Any]:
+    names = [name for name in version.metrics if not name.endswith(("_low", "_high"))]
+    rows = [
+        (name, *(version.metrics.get(name + bound, float("nan")) for bound in ("", "_low", "_high")))
+        for name in names
+    ]
+    return {
+        "version": version.number,
+        "MLflow run": mlflow_run(platform.registry.experiment(version.automation), version),
+        "MLflow version": mlflow_version(version),
+        "metrics on the holdout": markdown_table(["metric", "value", "low", "high"], rows),
+    }
+
+
+def _card(
+    automation: Automation,
+    candidate: Candidate,
+    frame: pl.DataFrame,
+    metrics: dict[str, Estimate],
+    slices: pl.DataFrame,
+    scores: np.ndarray,
+) -> str:
+    spec, held = automation.spec, frame.filter("holdout")
+    data = TrainingData(
+        rows=frame.height - held.height,
+        held_out=held.height,
+        first=frame["event_time"].min(),  # type: ignore[arg-type]
+        last=frame["event_time"].max(),  # type: ignore[arg-type]
+        digest=frame_digest(frame),
+        label_delay=str(spec.label.delay),
+        window=f"the newest {candidate.window} rows" if candidate.window else "all labelled rows",
+    )
+    gaps = pl.DataFrame()
+    if spec.slices and spec.task == "classification":
+        threshold = float(np.quantile(scores, 1 - held["label"].mean())) if held.height else 0.5
+        gaps = fairness_gaps(held["label"].to_numpy(), scores, held.select(spec.slices), threshold)
+    return model_card(
+        Card(
+            automation=automation.name,
+            candidate=candidate.name,
+            intended_use=spec.description,
+            owners=spec.owners,
+            risk=spec.risk,
+            task=spec.task,
+            label=spec.label.column,
+            params=candidate.params,
+            data=data,
+            metrics=metrics,
+            confidence=CONFIDENCE,
+            slices=slices,
+            gaps=gaps,
+            limits=limits(frame.select(list(spec.feature_columns)), slices),
+            verdict=None,
+            promotion=spec.promotion,
+        )
+    )

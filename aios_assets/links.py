@@ -1,0 +1,36 @@
+"""Addresses that the UI links to: MLflow runs and versions, reports in the lake."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from model_registry.registry import ModelVersion
+
+
+def mlflow_address() -> str:
+    """Return where the MLflow UI listens (`AIOS_MLFLOW_UI`)."""
+    return os.environ.get("AIOS_MLFLOW_UI", "http://127.0.0.1:5000")
+
+
+def mlflow_run(experiment: str, version: ModelVersion) -> dg.UrlMetadataValue:
+    """Link to the run that trained a version."""
+    return dg.MetadataValue.url(
+        f"{mlflow_address()}/#/experiments/{experiment}/runs/{version.run_id}"
+    )
+
+
+def mlflow_version(version: ModelVersion) -> dg.UrlMetadataValue:
+    """Link to a version in the registry."""
+    return dg.MetadataValue.url(
+        f"{mlflow_address()}/#/models/{version.automation}/versions/{version.number}"
+    )
+
+
+def page(path: Path) -> dg.UrlMetadataValue:
+    """Link to a page in the lake."""
+    return dg.MetadataValue.url(path.resolve().as_uri())

@@ -1,0 +1,186 @@
+"""A rehearsal: the automation run over its own history, in time order, through the real jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aios import clock
+from aios.automation import (
+    Automation,
+    Binding,
+    declared_binding,
+    load_automation,
+    write_binding,
+)
+from aios.errors import AiosError
+from aios.lake import Lake
+from aios.settings import Settings
+from aios.sources import bind
+from aios.windows import Window, windows_between
+from aios_assets.instance import open_instance, run_job
+from jobs.batch import BATCH, batch_job_name
+from jobs.retrain import retrain_job_name
+from sensors.retrain import Cursor, due_retrains
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_TAG = "aios/rehearsal"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class State:
+    """How far a rehearsal has come; written after each partition."""
+
+    binding: str
+    done: list[str]
+    cursor: str
+    retrains: dict[str, str]
+
+    def write(self, lake: Lake) -> None:
+        """Store the state, so that a killed rehearsal goes on where it was."""
+        lake.write_json("rehearsal", "state", vars(self))
+
+    @classmethod
+    def read(cls, lake: Lake) -> State | None:
+        """Return the state of an earlier rehearsal, if there was one."""
+        if not lake.has("rehearsal", "state", "json"):
+            return None
+        return cls(**lake.read_json("rehearsal", "state"))
+
+
+def rehearse(
+    name: str,
+    settings: Settings,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    data: Path | None = None,
+    fresh: bool = False,
+    progress: Progress,
+) -> tuple[Automation, list[Window], State]:
+    """Run an automation over its history, or what is left of it.
+
+    Each partition is scored by the champion of its time, labels mature as of its end, the retrain
+    sensor's own rule decides on retrains, and the gate on champions.
+
+    Args:
+        name: The automation.
+        settings: Where state lives.
+        start: First moment to rehearse; the history's beginning by default.
+        end: Last moment, not included; the history's end by default.
+        data: Another file than the declared source.
+        fresh: Forget everything this automation has done so far.
+        progress: Called with partitions done, partitions in all, and what is being done.
+
+    Raises:
+        AiosError: Wrong data, a failing stage (naming the partition; run again to resume), or
+            state of other data without `fresh`.
+    """
+    automation = load_automation(name, settings)
+    lake = Lake(settings.home / "lake" / name)
+    progress(0, 1, "opening")
+    instance = open_instance(settings)
+    if fresh:
+        _forget(automation, settings, instance)
+        automation = automation.bound_to(declared_binding(automation.spec))
+    automation = _bind(automation, lake, data)
+    state = State.read(lake) or State(str(automation.binding), [], "", {})
+    windows = _span(automation, start, end)
+    jobs = _jobs(name, settings)
+    _close_killed_runs(instance, name)
+    for position, window in enumerate(windows):
+        if window.key in state.done:
+            continue
+        with clock.at(window.end):
+            progress(position, len(windows), f"{window.key} scoring and deciding")
+            _run_batch(instance, jobs[batch_job_name(name)], automation, window)
+            due, cursor = due_retrains(automation, lake, Cursor.parse(state.cursor))
+            for one in due:
+                progress(position, len(windows), f"{one.partition} retraining: {one.reason}")
+                tags = {_TAG: name, "aios/reason": one.reason}
+                try:
+                    run_job(instance, jobs[retrain_job_name(name)], one.partition, tags=tags)
+                    state.retrains[one.partition] = one.reason
+                except AiosError as error:
+                    # A retrain that fails leaves the champion deciding, as it would live.
+                    state.retrains[one.partition] = f"{one.reason}; failed: {error.what}"
+        state.done.append(window.key)
+        state.cursor = cursor.text()
+        state.write(lake)
+    progress(len(windows), len(windows), "done")
+    return automation, windows, state
+
+
+def _bind(automation: Automation, lake: Lake, data: Path | None) -> Automation:
+    binding = bind(automation, data)
+    state = State.read(lake)
+    if state and state.binding != str(binding):
+        raise AiosError(
+            f"{automation.name} has already run on other data",
+            where=str(lake.root),
+            fix="Add --fresh to forget it and start again on this data.",
+        )
+    if data:
+        write_binding(lake, binding)
+    return automation.bound_to(binding)
+
+
+def _span(automation: Automation, start: datetime | None, end: datetime | None) -> list[Window]:
+    binding: Binding = automation.binding
+    first = max(start or binding.start, binding.start)
+    last = min(end or binding.end or clock.now(), binding.end or clock.now())
+    windows = windows_between(automation.spec.cadence, first, last)
+    complete = [window for window in windows if window.end <= clock.now()]
+    if not complete:
+        raise AiosError(
+            f"no complete partition between {first:%Y-%m-%d} and {last:%Y-%m-%d}",
+            where=automation.name,
+            fix=f"The history runs from {binding.start:%Y-%m-%d} to "
+            f"{binding.end or clock.now():%Y-%m-%d}.",
+        )
+    return complete
+
+
+def _jobs(name: str, settings: Settings) -> dict[str, dg.JobDefinition]:
+    from aios_assets.definitions import build_definitions
+
+    repository = build_definitions(settings).get_repository_def()
+    return {job: repository.get_job(job) for job in (batch_job_name(name), retrain_job_name(name))}
+
+
+def _run_batch(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, automation: Automation, window: Window
+) -> None:
+    ops = {f"{automation.name}__drift_report": {"config": {"page": "drifted"}}}
+    run_job(instance, job, window.key, tags={_TAG: automation.name}, ops=ops)
+
+
+def _close_killed_runs(instance: dg.DagsterInstance, name: str) -> None:
+    import dagster as dg
+
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    for run in instance.get_runs(dg.RunsFilter(tags={_TAG: name}, statuses=unfinished)):
+        instance.report_run_failed(run, "The rehearsal was killed during this run.")
+
+
+def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInstance) -> None:
+    import dagster as dg
+
+    from aios_assets.resources import Platform
+    from model_registry.removal import forget
+
+    platform = Platform.from_settings(settings)
+    forget(platform.registry, automation.name)
+    platform.store.forget(automation.name)
+    nouns = [*BATCH, "online_features", "training_set", "gate"]
+    nouns += [candidate.name for candidate in automation.spec.candidates]
+    keys = [dg.AssetKey([automation.name, noun]) for noun in nouns]
+    instance.wipe_assets([key for key in keys if instance.has_asset_key(key)])
+    platform.lake(automation.name).clear()
+

@@ -1,0 +1,1 @@
+"""The Feast repo: declared feature views, their offline join and their online table."""

@@ -1,0 +1,1 @@
+"""Model versions in MLflow: registration, the champion and its history, gates and cards."""

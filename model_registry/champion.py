@@ -1,0 +1,338 @@
+"""Who decides: the only place that moves the aliases `champion` and `previous`.
+
+The truth is an append-only history, kept as tags `aios.champion.00001`, ... of the registered
+model. MLflow's aliases and the versions' stages follow from it. A change writes the history
+first; if it is killed after that, the next change or `restore_alias` brings the rest in line.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from aios.errors import AiosError
+from model_registry.cards import with_approvals
+from model_registry.formats import load
+from model_registry.registry import DESCRIPTION_LIMIT, ModelVersion, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CHAMPION_ALIAS = "champion"
+PREVIOUS_ALIAS = "previous"
+HISTORY_TAG = "aios.champion."
+ENTRY_LIMIT = 5000
+"""Characters that MLflow's schema keeps of a registered model's tag."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the history.
+
+    Attributes:
+        version: Number of the version that decides from then on.
+        at: From when it decides, UTC-naive; the virtual clock's time in a rehearsal.
+        recorded_at: When it was written (wall clock), UTC-naive.
+        by: Person or process.
+        reason: In words.
+        evidence: What it rests on: a gate's verdict, a run, an incident.
+        previous: Number of the version that decided before; None for the first.
+        kind: Rolling back returns to an earlier champion, so that the next rollback goes further.
+    """
+
+    version: int
+    at: datetime
+    recorded_at: datetime
+    by: str
+    reason: str
+    evidence: str
+    previous: int | None
+    kind: Literal["promotion", "rollback"]
+
+
+def promote(
+    registry: Registry,
+    automation: str,
+    number: int,
+    *,
+    at: datetime,
+    by: str,
+    reason: str,
+    evidence: str = "",
+    expected: int | None = None,
+) -> ModelVersion:
+    """Let a version decide from `at` on. Repeating a recorded promotion changes nothing.
+
+    Args:
+        registry: Where.
+        automation: Whose champion.
+        number: The version.
+        at: From when it decides, UTC-naive; not before the latest change.
+        by: Person or process.
+        reason: In words.
+        evidence: What it rests on.
+        expected: The champion that the caller saw; 0 for none. Not compared when None.
+
+    Raises:
+        AiosError: The version does not exist, did not pass the gate (and never was champion),
+            does not load, or `expected` is no longer the champion. Nothing is changed then.
+            A version that is champion already stays so, without a second entry.
+    """
+    with registry.writing(automation):
+        changes = history(registry, automation)
+        version = registry.get(automation, number)
+        if any(change.version == number and change.at == at for change in changes):
+            _align(registry, automation, changes)
+            return registry.get(automation, number)
+        _refuse_stale(automation, expected, changes)
+        if changes and changes[-1].version == number:
+            _align(registry, automation, changes)
+            return registry.get(automation, number)
+        if version.stage != "gated" and all(change.version != number for change in changes):
+            raise AiosError(
+                f"it did not pass the gate (its stage is {version.stage!r})",
+                where=version.label,
+                fix="promote a version in stage 'gated'; see its card for the gate's reasons",
+            )
+        load(registry, version)
+        return _change(registry, version, changes, "promotion", at, by, reason, evidence)
+
+
+def rollback(
+    registry: Registry,
+    automation: str,
+    *,
+    to: int | None = None,
+    at: datetime,
+    by: str,
+    reason: str,
+    evidence: str = "",
+    expected: int | None = None,
+) -> ModelVersion:
+    """Let an earlier champion decide again from `at` on.
+
+    Args:
+        registry: Where.
+        automation: Whose champion.
+        to: Number of the earlier champion; by default the one before the present one. A second
+            rollback goes one further back, never forward to what was rolled back.
+        at: From when it decides, UTC-naive; not before the latest change.
+        by: Person or process.
+        reason: In words.
+        evidence: What it rests on.
+        expected: The champion that the caller saw. Not compared when None.
+
+    Raises:
+        AiosError: There is no such champion, it does not load, or `expected` is no longer the
+            champion. Nothing is changed then.
+    """
+    with registry.writing(automation):
+        changes = history(registry, automation)
+        done = [c for c in changes if c.kind == "rollback" and c.at == at]
+        if done and (to is None or done[-1].version == to):
+            _align(registry, automation, changes)
+            return registry.get(automation, done[-1].version)
+        _refuse_stale(automation, expected, changes)
+        target = to if to is not None else _before_present(changes)
+        if target is None:
+            raise AiosError(
+                "there is no earlier champion to return to",
+                where=automation,
+                fix="promote a gated version instead (aios promote)",
+            )
+        version = registry.get(automation, target)
+        if all(change.version != target for change in changes):
+            raise AiosError(
+                "it never was champion",
+                where=version.label,
+                fix=f"choose one of: {_numbers(changes)}; or promote it (aios promote)",
+            )
+        if changes[-1].version == target:
+            raise AiosError("it is the champion already", where=version.label, fix="nothing to do")
+        load(registry, version)
+        return _change(registry, version, changes, "rollback", at, by, reason, evidence)
+
+
+def champion(registry: Registry, automation: str) -> ModelVersion | None:
+    """The version that decides by the latest change; None before the first."""
+    changes = history(registry, automation)
+    return registry.get(automation, changes[-1].version) if changes else None
+
+
+def champion_at(registry: Registry, automation: str, moment: datetime) -> ModelVersion | None:
+    """The version that decided at a moment, UTC-naive: the latest change strictly before it.
+
+    A promotion at the end of a partition therefore does not decide that partition's own rows
+    when they are scored at its end.
+    """
+    number = deciding(history(registry, automation), moment)
+    return registry.get(automation, number) if number is not None else None
+
+
+def deciding(changes: Sequence[Change], moment: datetime) -> int | None:
+    """The number that the latest change strictly before the moment names; None before the first."""
+    before = [change for change in changes if change.at < moment]
+    return before[-1].version if before else None
+
+
+def history(registry: Registry, automation: str) -> list[Change]:
+    """Every change of the champion, oldest first; empty for an automation without versions."""
+    return [_from_json(text) for _, text in sorted(_tags(registry, automation).items())]
+
+
+def alias_mismatch(registry: Registry, automation: str) -> str | None:
+    """How the aliases in MLflow differ from the history, in words; None when they agree.
+
+    Someone edited them by hand, or a promotion was killed half-way.
+    """
+    changes = history(registry, automation)
+    aliases = _aliases(registry, automation)
+    wrong = [
+        f"alias {alias!r} is {_word(aliases.get(alias))}, the history says {_word(number)}"
+        for alias, number in _wanted(changes).items()
+        if aliases.get(alias) != number
+    ]
+    return f"{automation}: {'; '.join(wrong)}" if wrong else None
+
+
+def restore_alias(registry: Registry, automation: str) -> None:
+    """Set the aliases and stages as the history says."""
+    with registry.writing(automation):
+        _align(registry, automation, history(registry, automation))
+
+
+def _change(
+    registry: Registry,
+    version: ModelVersion,
+    changes: list[Change],
+    kind: Literal["promotion", "rollback"],
+    at: datetime,
+    by: str,
+    reason: str,
+    evidence: str,
+) -> ModelVersion:
+    if changes and at < changes[-1].at:
+        raise AiosError(
+            f"a change at {at.isoformat()} would rewrite the past: version {changes[-1].version} "
+            f"became champion at {changes[-1].at.isoformat()}",
+            where=version.label,
+            fix="give a later time; to replay history, use a fresh AIOS_HOME",
+        )
+    entry = Change(
+        version=version.number,
+        at=at,
+        recorded_at=datetime.now(UTC).replace(tzinfo=None),
+        by=by,
+        reason=reason,
+        evidence=evidence,
+        previous=changes[-1].version if changes else None,
+        kind=kind,
+    )
+    text = json.dumps(asdict(entry), default=datetime.isoformat, sort_keys=True)
+    if len(text) > ENTRY_LIMIT:
+        raise AiosError(
+            f"reason and evidence take {len(text)} characters of {ENTRY_LIMIT}",
+            where=version.label,
+            fix="keep the evidence as a file and name it here",
+        )
+    key = f"{HISTORY_TAG}{len(changes) + 1:05d}"
+    registry.client.set_registered_model_tag(version.automation, key, text)
+    _align(registry, version.automation, [*changes, entry])
+    return registry.get(version.automation, version.number)
+
+
+def _align(registry: Registry, automation: str, changes: Sequence[Change]) -> None:
+    """Make aliases, stages and approvals follow the history; writes only what differs."""
+    aliases = _aliases(registry, automation)
+    for alias, number in _wanted(changes).items():
+        if aliases.get(alias) == number:
+            continue
+        if number is None:
+            registry.client.delete_registered_model_alias(automation, alias)
+        else:
+            registry.client.set_registered_model_alias(automation, alias, str(number))
+    present = changes[-1].version if changes else None
+    for version in registry.versions(automation):
+        _approve(registry, version, changes)
+        if version.number == present and version.stage != "champion":
+            registry.set_stage(version, "champion")
+        elif version.number != present and version.stage == "champion":
+            registry.set_stage(version, "retired")
+
+
+def _approve(registry: Registry, version: ModelVersion, changes: Sequence[Change]) -> None:
+    approvals = [
+        f"{change.kind.capitalize()} by {change.by}, deciding from {change.at:%Y-%m-%d %H:%M} UTC "
+        f"(recorded {change.recorded_at:%Y-%m-%d %H:%M} UTC): {change.reason}"
+        for change in changes
+        if change.version == version.number
+    ]
+    if not approvals:
+        return
+    text = with_approvals(version.card, approvals, limit=DESCRIPTION_LIMIT)
+    if text != version.card:
+        registry.client.update_model_version(version.automation, str(version.number), text)
+
+
+def _wanted(changes: Sequence[Change]) -> dict[str, int | None]:
+    return {
+        CHAMPION_ALIAS: changes[-1].version if changes else None,
+        PREVIOUS_ALIAS: _before_present(changes),
+    }
+
+
+def _before_present(changes: Sequence[Change]) -> int | None:
+    """The champion below the present one when rollbacks are taken back, as on a stack."""
+    stack: list[int] = []
+    for change in changes:
+        if change.kind == "rollback" and change.version in stack:
+            while stack[-1] != change.version:
+                stack.pop()
+        elif not stack or stack[-1] != change.version:
+            stack.append(change.version)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _refuse_stale(automation: str, expected: int | None, changes: Sequence[Change]) -> None:
+    present = changes[-1].version if changes else 0
+    if expected is None or expected == present:
+        return
+    by = f" by {changes[-1].by}, at {changes[-1].at.isoformat()}" if changes else ""
+    raise AiosError(
+        f"the champion is {_word(present)}{by}; this change expected {_word(expected)}",
+        where=automation,
+        fix="look at the new champion, and promote again if it still is to be replaced",
+    )
+
+
+def _numbers(changes: Sequence[Change]) -> str:
+    return ", ".join(str(number) for number in sorted({change.version for change in changes}))
+
+
+def _word(number: int | None) -> str:
+    return f"version {number}" if number else "none"
+
+
+def _tags(registry: Registry, automation: str) -> dict[str, str]:
+    model = _model(registry, automation)
+    tags = dict(model.tags) if model else {}
+    return {key: text for key, text in tags.items() if key.startswith(HISTORY_TAG)}
+
+
+def _aliases(registry: Registry, automation: str) -> dict[str, int]:
+    model = _model(registry, automation)
+    return {alias: int(number) for alias, number in model.aliases.items()} if model else {}
+
+
+def _model(registry: Registry, automation: str):  # type: ignore[no-untyped-def]
+    found = registry.client.search_registered_models(filter_string=f"name='{automation}'")
+    return found[0] if found else None
+
+
+def _from_json(text: str) -> Change:
+    fields = json.loads(text)
+    for name in ("at", "recorded_at"):
+        fields[name] = datetime.fromisoformat(fields[name])
+    return Change(**fields)

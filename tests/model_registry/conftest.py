@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from model_registry.registry import Registry
+from tests.model_registry import recipes
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A new MLflow database; making one takes seconds, copying it does not."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    registry = Registry(f"sqlite:///{path}", path.parent / "artifacts")
+    registry.automations()
+    return path
+
+
+@pytest.fixture(scope="session")
+def copy_database():
+    """Copies a database file with what is still in its write-ahead log."""
+
+    def copy(source, target):
+        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+            old.backup(new)
+
+    return copy
+
+
+@pytest.fixture
+def registry(tmp_path, empty_database, copy_database):
+    copy_database(empty_database, tmp_path / "mlflow.db")
+    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", patience=2)
+
+
+@pytest.fixture(scope="session")
+def boosting():
+    return recipes.boosting()
+
+
+@pytest.fixture(scope="session")
+def network():
+    return recipes.network()

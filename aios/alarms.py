@@ -30,9 +30,10 @@ def raise_alarm(home: Path, automation: str, kind: str, key: str, message: str) 
         "key": key,
         "message": message,
     }
-    # One write of one line with O_APPEND: writers in several processes do not mix lines.
+    # One write of one line with O_APPEND: writers in several processes do not mix lines. It begins
+    # a line of its own, because the one before may have been cut short.
     with open(path, "ab", buffering=0) as file:
-        file.write(json.dumps(alarm).encode() + b"\n")
+        file.write(b"\n" + json.dumps(alarm).encode() + b"\n")
         os.fsync(file.fileno())
     return True
 

@@ -20,7 +20,7 @@ from aios.lake import Lake
 from aios.policy import Policy, load_policy
 from aios.settings import Settings
 from aios.spec import Spec, load_spec
-from aios.windows import Window, window_of, windows_between
+from aios.windows import Window, window_at, window_of, windows_between
 
 _PACKAGE = "aios_automations"
 
@@ -117,11 +117,13 @@ class Automation:
                 where=str(self.folder / f"{module_name}.py"),
                 fix=f"Define {name}, or correct the reference '{reference}'.",
             )
-        return getattr(module, name)  # type: ignore[no-any-return]
+        return getattr(module, name)
 
     def module(self, name: str) -> ModuleType:
         """Import a module of the folder; siblings may import each other relatively."""
-        package = f"{_PACKAGE}.{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]}"
+        package = (
+            f"{_PACKAGE}.{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]}"
+        )
         _ensure_package(_PACKAGE, None)
         _ensure_package(package, self.folder)
         try:
@@ -198,10 +200,13 @@ def _read_binding(lake: Lake, spec: Spec) -> Binding:
 
 
 def declared_binding(spec: Spec) -> Binding:
-    """Return the data that the declaration itself names."""
-    start = datetime.combine(spec.source.start, datetime.min.time())
-    end = datetime.combine(spec.source.end, datetime.min.time()) if spec.source.end else None
-    return Binding(None, start, end)
+    """Return the data that the declaration itself names, in whole windows."""
+    first = datetime.combine(spec.source.start, datetime.min.time())
+    start = window_at(spec.cadence, first).start
+    if not spec.source.end:
+        return Binding(None, start, None)
+    end = datetime.combine(spec.source.end, datetime.min.time())
+    return Binding(None, start, windows_between(spec.cadence, start, end)[-1].end)
 
 
 def _ensure_package(name: str, folder: Path | None) -> None:

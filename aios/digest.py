@@ -25,8 +25,8 @@ def json_digest(value: Any) -> str:
 def row_digests(frame: pl.DataFrame) -> pl.Series:
     """Return one 64-bit digest for each row, over all columns in order of name.
 
-    Numbers enter by value as IEEE doubles (all NaN alike, `-0.0` as `0.0`), strings by their
-    SHA-256, nulls by a mark of their own; each step is the splitmix64 finaliser, which
+    Integers and times enter as 64-bit integers, other numbers as IEEE doubles (all NaN alike,
+    `-0.0` as `0.0`; so 1 and 1.0 differ), strings by their SHA-256, nulls by a mark of their own; each step is the splitmix64 finaliser, which
     Steele, Lea and Flood (OOPSLA 2014) show to avalanche.
 
     Args:

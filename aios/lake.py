@@ -73,9 +73,7 @@ class Lake:
             if writer is None:
                 raise AiosError("nothing was written", where=str(path), fix="Write an empty frame.")
 
-    def read(
-        self, dataset: str, partition: str, columns: list[str] | None = None
-    ) -> pl.DataFrame:
+    def read(self, dataset: str, partition: str, columns: list[str] | None = None) -> pl.DataFrame:
         """Read one partition.
 
         Raises:

@@ -97,6 +97,9 @@ class Policy(BaseModel):
         Returns:
             `outcome`, `rule` (the one that decided) and `fired` (all that fired, by comma),
             as many rows in the same order.
+
+        Raises:
+            AiosError: A rule is no condition, or compares what cannot be compared.
         """
         frame = frame.select(
             pl.col(name).fill_nan(None) if frame[name].dtype.is_float() else pl.col(name)
@@ -107,7 +110,15 @@ class Policy(BaseModel):
         for position, rule in enumerate(self.rules, start=1):
             fires = (complete & pl.sql_expr(rule.when)).fill_null(False)
             mask = mask + fires.cast(pl.UInt64) * (1 << position)
-        masks = frame.select(mask.alias("mask"))
+        try:
+            masks = frame.select(mask.alias("mask"))
+        except pl.exceptions.PolarsError as error:
+            raise AiosError(
+                f"the rules cannot be evaluated: {error}",
+                where="policy",
+                fix="Make each 'when' a condition that suits its columns' types: "
+                + ", ".join(f"{name} {dtype}" for name, dtype in frame.schema.items()),
+            ) from error
         table = pl.DataFrame(
             [self._verdict(int(value)) for value in masks["mask"].unique().sort()],
             schema={"mask": pl.UInt64, "outcome": pl.String, "rule": pl.String, "fired": pl.String},

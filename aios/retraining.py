@@ -48,11 +48,11 @@ def retrain_reason(spec: Spec, facts: Facts) -> str | None:
         return None
     recent = list(facts.drift)[-spec.drift.confirm :]
     grown = facts.labels / max(facts.trained_on, 1) - 1
-    if "performance" in spec.retrain.on and facts.performance == "worse":
+    if "performance" in spec.retrain.triggers and facts.performance == "worse":
         return "realised performance is worse than at the gate"
-    if "drift" in spec.retrain.on and recent == ["drift"] * spec.drift.confirm:
+    if "drift" in spec.retrain.triggers and recent == ["drift"] * spec.drift.confirm:
         return f"drift in {spec.drift.confirm} consecutive partitions"
-    if "labels" in spec.retrain.on and grown >= spec.retrain.growth:
+    if "labels" in spec.retrain.triggers and grown >= spec.retrain.growth:
         return f"{grown:.0%} more labels than at the latest training"
     if not facts.has_champion and facts.labels > facts.trained_on:
         return "no champion is in force and there are new labels"

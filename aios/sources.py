@@ -13,6 +13,7 @@ from aios.errors import AiosError
 from aios.spec import ColumnType
 from aios.windows import window_at
 
+_ARRIVED = "__arrived_at"
 _TRUE, _FALSE = ["true", "yes", "1", "t", "y"], ["false", "no", "0", "f", "n"]
 
 
@@ -27,7 +28,10 @@ def read_events(automation: Automation, start: datetime, end: datetime) -> pl.Da
         frame = automation.function(f"{spec.source.module}:events")(start, end, data)
     else:
         table = _table(automation)
-        frame = table.filter(pl.col("known_at").is_between(start, end, closed="left"))
+        frame = table.filter(pl.col(_ARRIVED).is_between(start, end, closed="left"))
+        if spec.known_at != "known_at":
+            frame = frame.with_columns(pl.col(_ARRIVED).alias("known_at"))
+        frame = frame.drop(_ARRIVED)
     return frame.drop(spec.label.column, strict=False)
 
 
@@ -40,7 +44,7 @@ def read_labels(automation: Automation, start: datetime, end: datetime) -> pl.Da
     if spec.source.module:
         frame = automation.function(f"{spec.source.module}:labels")(start, end, data)
     else:
-        learned = pl.col("known_at") + spec.label.delay
+        learned = pl.col(_ARRIVED) + spec.label.delay
         frame = _table(automation).select(
             typed(spec.contract.columns[spec.id].type, pl.col(spec.id)),
             label_values(pl.col(spec.label.column)).alias("label"),
@@ -67,8 +71,10 @@ def bind(automation: Automation, data: Path | None) -> Binding:
         first, last = automation.function(f"{spec.source.module}:period")(data)
     else:
         probe = automation.bound_to(Binding(data, datetime.min, None))
-        known = _table(probe)["known_at"]
+        known = _table(probe)[_ARRIVED]
         first, last = known.min(), known.max()
+    if first is None:
+        raise AiosError("the table has no rows", where=str(data), fix="Give a table with events.")
     start = window_at(spec.cadence, first).start
     return Binding(data, start, window_at(spec.cadence, last).end)
 
@@ -79,7 +85,7 @@ def latest_event(automation: Automation) -> datetime | None:
     if spec.source.module:
         last: datetime = automation.function(f"{spec.source.module}:period")(data)[1]
         return last
-    return _table(automation)["known_at"].max()  # type: ignore[return-value]
+    return _table(automation)[_ARRIVED].max()  # type: ignore[return-value]
 
 
 def typed(kind: ColumnType, column: pl.Expr) -> pl.Expr:
@@ -89,9 +95,12 @@ def typed(kind: ColumnType, column: pl.Expr) -> pl.Expr:
     match kind:
         case "integer":
             number = text.cast(pl.Float64, strict=False)
-            return pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
+            whole = pl.when(number == number.floor()).then(number)
+            # Directly where it can be: a double does not hold every id above 2^53.
+            return pl.coalesce(value.cast(pl.Int64, strict=False) for value in (text, whole))
         case "number":
-            return text.cast(pl.Float64, strict=False).fill_nan(None)
+            number = text.cast(pl.Float64, strict=False)
+            return pl.when(number.is_finite()).then(number)
         case "boolean":
             lower = text.str.to_lowercase()
             return pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False)
@@ -107,7 +116,7 @@ def label_values(column: pl.Expr) -> pl.Expr:
     number = text.cast(pl.Float64, strict=False)
     lower = text.str.to_lowercase()
     return (
-        pl.when(number.is_not_null())
+        pl.when(number.is_finite())
         .then(number)
         .when(lower.is_in(_TRUE))
         .then(1.0)
@@ -159,10 +168,16 @@ def _table(automation: Automation) -> pl.DataFrame:
 @lru_cache(maxsize=4)
 def _timed_table(path: Path, modified: int, clock_column: str) -> pl.DataFrame:
     # A row without a time is not lost: it arrives with the row before it and is quarantined.
-    known = typed("time", pl.col(clock_column)).forward_fill().backward_fill()
-    return _read_table(path, modified).with_columns(known.alias("known_at")).sort(
-        "known_at", maintain_order=True
-    )
+    arrived = typed("time", pl.col(clock_column)).forward_fill().backward_fill()
+    table = _read_table(path, modified).with_columns(arrived.alias(_ARRIVED))
+    if table[_ARRIVED].null_count():
+        raise AiosError(
+            f"no value of column '{clock_column}' can be read as a time, such as "
+            f"{table[clock_column].drop_nulls().head(1).to_list()}",
+            where=str(path),
+            fix="Write times as 2024-01-31 or 2024-01-31 14:30:00 (UTC).",
+        )
+    return table.sort(_ARRIVED, maintain_order=True)
 
 
 def _time(text: pl.Expr) -> pl.Expr:
@@ -171,4 +186,3 @@ def _time(text: pl.Expr) -> pl.Expr:
     return pl.coalesce(
         naive.str.to_datetime(pattern, strict=False, time_unit="us") for pattern in formats
     )
-

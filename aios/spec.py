@@ -25,6 +25,11 @@ from aios.errors import AiosError
 from aios.windows import Cadence
 
 COMPONENT = "aios_assets.component.Automation"
+# Columns that the stages themselves add to a feature's row.
+_RESERVED = {
+    *("event_time", "known_at", "revision", "feature_digest", "label", "label_known_at"),
+    *("score", "scored_digest", "model_version", "holdout"),
+}
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
@@ -53,6 +58,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*:[a-z_][a-z0-9_]*$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
+FeatureKind = Literal["number", "category"]
 ColumnType = Literal["text", "category", "integer", "number", "boolean", "time"]
 
 
@@ -93,6 +99,16 @@ class Column(Model):
     max: float | None = None
     description: str = ""
 
+    @model_validator(mode="after")
+    def _rules_suit_type(self) -> Column:
+        if self.allowed is not None and self.type not in ("text", "category"):
+            raise ValueError(f"'allowed' is for text and category, this column is {self.type}")
+        if (self.min, self.max) != (None, None) and self.type not in ("integer", "number"):
+            raise ValueError(f"'min' and 'max' are for numbers, this column is {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"'min' ({self.min:g}) is greater than 'max' ({self.max:g})")
+        return self
+
 
 class Contract(Model):
     """What events must satisfy; rows that break it are quarantined.
@@ -121,7 +137,7 @@ class View(Model):
     name: Name
     function: Reference
     entity: str
-    columns: dict[str, Literal["number", "category"]] = Field(min_length=1)
+    columns: dict[str, FeatureKind] = Field(min_length=1)
     lookback: Duration = timedelta(0)
     ttl: Duration | None = None
     online: bool = True
@@ -176,7 +192,11 @@ class Performance(Model):
 class Retrain(Model):
     """Which measurements start a retrain, and how long it then rests."""
 
-    on: list[Literal["drift", "performance", "labels"]] = ["drift", "performance", "labels"]
+    triggers: list[Literal["drift", "performance", "labels"]] = [
+        "drift",
+        "performance",
+        "labels",
+    ]
     growth: Annotated[float, Field(gt=0)] = 0.25
     cooldown: Duration = timedelta(days=28)
 
@@ -230,6 +250,9 @@ class Spec(Model):
         self._unique("candidates", [candidate.name for candidate in self.candidates])
         if self.label.column in self.feature_columns:
             raise ValueError(f"features: the label '{self.label.column}' is among them")
+        entities = {self.id, self.entity, *(view.entity for view in self.features)}
+        for name in sorted(self.feature_columns.keys() & (entities | _RESERVED)):
+            raise ValueError(f"features: the name '{name}' is taken; call the feature otherwise")
         return self
 
     def _timed(self) -> list[tuple[str, str]]:
@@ -244,7 +267,7 @@ class Spec(Model):
             raise ValueError(f"{field}: {', '.join(doubled)} is declared twice")
 
     @property
-    def feature_columns(self) -> dict[str, str]:
+    def feature_columns(self) -> dict[str, FeatureKind]:
         """All features of all views: name -> "number" or "category"."""
         return {name: kind for view in self.features for name, kind in view.columns.items()}
 

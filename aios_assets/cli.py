@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -79,7 +78,9 @@ def rehearse(
     to: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day after the last.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Another file than the declared source.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Another file than the declared source.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget this automation's past.")] = False,
     predictions: Annotated[
         Path | None, typer.Option(help="Write one Parquet row for each event here.")
@@ -111,7 +112,7 @@ def rehearse(
         from aios_assets.report import build_report, predictions_frame, write_page
 
         report = build_report(automation, windows, state, settings)
-        page = write_page(report, settings.home / "reports" / f"{name}.html")
+        page = write_page(report, settings.home / "reports" / name / "rehearsal.html")
         if predictions:
             lake = Lake(settings.home / "lake" / name)
             frame = predictions_frame(automation, lake, windows).drop("partition")
@@ -240,12 +241,16 @@ def status(json_file: Json = None) -> None:
 def dev(
     port: Annotated[int, typer.Option(help="Of Dagster's webserver.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Of the MLflow UI.")] = 5000,
+    reports_port: Annotated[int, typer.Option(help="Of the pages for people.")] = 3001,
 ) -> None:
-    """Start Dagster's webserver and daemon and the MLflow UI on this state."""
+    """Start Dagster's webserver and daemon, the MLflow UI and the reports on this state."""
     from aios_assets.servers import serve
 
     with _clear_errors():
-        serve(_settings(), port=port, mlflow_port=mlflow_port, say=console.print)
+        serve(
+            _settings(), port=port, mlflow_port=mlflow_port, reports_port=reports_port,
+            say=console.print,
+        )  # fmt: skip
 
 
 def _settings() -> Settings:
@@ -277,7 +282,9 @@ def _print_rehearsal(report: dict[str, Any], page: Path) -> None:
     from aios_assets.report import metric_text, moment
 
     models_ = report["models"]
-    table = Table(title=f"{report['automation']} rehearsed", show_header=False, title_justify="left")
+    table = Table(
+        title=f"{report['automation']} rehearsed", show_header=False, title_justify="left"
+    )
     table.add_row("partitions", f"{len(report['partitions'])}, {moment(report['from'])} to "
                   f"{moment(report['to'])}")  # fmt: skip
     table.add_row("events", f"{report['events']:,}")
@@ -302,10 +309,5 @@ def _print_rehearsal(report: dict[str, Any], page: Path) -> None:
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

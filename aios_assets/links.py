@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 if TYPE_CHECKING:
+    from aios.lake import Lake
     from model_registry.registry import ModelVersion
 
 
@@ -31,6 +31,7 @@ def mlflow_version(version: ModelVersion) -> dg.UrlMetadataValue:
     )
 
 
-def page(path: Path) -> dg.UrlMetadataValue:
-    """Link to a page in the lake."""
-    return dg.MetadataValue.url(path.resolve().as_uri())
+def page(reports: Lake, dataset: str, partition: str) -> dg.UrlMetadataValue:
+    """Link to a page for people, where the report server listens (`AIOS_REPORTS_UI`)."""
+    address = os.environ.get("AIOS_REPORTS_UI", "http://127.0.0.1:3001")
+    return dg.MetadataValue.url(f"{address}/{reports.root.name}/{dataset}/{partition}.html")

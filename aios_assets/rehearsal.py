@@ -183,4 +183,4 @@ def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInst
     keys = [dg.AssetKey([automation.name, noun]) for noun in nouns]
     instance.wipe_assets([key for key in keys if instance.has_asset_key(key)])
     platform.lake(automation.name).clear()
-
+    platform.reports(automation.name).clear()

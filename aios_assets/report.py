@@ -75,7 +75,9 @@ def build_report(
         "drift_alarms": [one["partition"] for one in partitions if one["drift"] == "drift"],
         "performance_alarms": [one["partition"] for one in partitions if one["alarm"]],
         "overall": _metrics(automation, rows),
-        "overall_from_fourth": _metrics(automation, rows.filter(pl.col("partition").is_in(settled))),
+        "overall_from_fourth": _metrics(
+            automation, rows.filter(pl.col("partition").is_in(settled))
+        ),
         "unscored": rows["score"].null_count(),
     }
 
@@ -195,7 +197,8 @@ def _row(one: dict[str, Any], metric: str) -> str:
         one["champion"] or "none",
         ", ".join(f"{name} {n}" for name, n in one["decisions"].items()),
         f"{value:.3f}" if value == value else "n/a",
-        one["drift"] + (f" ({', '.join(one['drifted_columns'])})" if one["drifted_columns"] else ""),
+        one["drift"]
+        + (f" ({', '.join(one['drifted_columns'])})" if one["drifted_columns"] else ""),
         one["performance"],
         one["retrain"] or "",
         f"{one['gate']['status']} {one['gate']['chosen'] or ''}" if one["gate"] else "",

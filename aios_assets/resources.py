@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from model_registry.registry import Registry
 
 
-class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Platform(dg.ConfigurableResource):
     """The services of one AIOS home; nothing is opened before it is used."""
 
     home: str
@@ -37,6 +37,10 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
     def lake(self, automation: str) -> Lake:
         """Return the lake of one automation."""
         return Lake(Path(self.home) / "lake" / automation)
+
+    def reports(self, automation: str) -> Lake:
+        """Return where the pages about an automation are written for people."""
+        return Lake(Path(self.home) / "reports" / automation)
 
     @property
     def store(self) -> Store:

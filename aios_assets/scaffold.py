@@ -6,6 +6,7 @@ the data leave a doubt the contract stays open: a later row must not be quaranti
 
 from __future__ import annotations
 
+import json
 import keyword
 import os
 import re
@@ -222,9 +223,8 @@ def _read(data: Path, identity: str, entity: str, time: str, target: str) -> Tab
         raise AiosError("the table is empty", where=str(data), fix="Give a table with rows.")
     _check_roles(data, frame, identity, entity, time, target)
     times = _times(data, frame[time])
-    frame = frame.with_columns(__time=times).sort("__time", maintain_order=True)
-    times = frame["__time"].rename(time)
-    frame = frame.drop("__time")
+    order = times.to_frame().with_row_index().sort("value", maintain_order=True)["index"]
+    frame, times = frame[order], times[order]
     _check_ids(data, frame, identity)
     return Table(data, frame, identity, entity, time, target, times, _labels(data, frame[target]))
 
@@ -265,9 +265,7 @@ def _missing_column(data: Path, columns: list[str], flag: str, name: str) -> Aio
     if len(columns) == 1 and re.search(r"[;\t|]", columns[0]):
         fix = "The header is not separated by commas: write the file with commas."
     shown = ", ".join(columns)
-    return AiosError(
-        f"there is no column '{name}' in {data}; it has {shown}", where=flag, fix=fix
-    )
+    return AiosError(f"there is no column '{name}' in {data}; it has {shown}", where=flag, fix=fix)
 
 
 def _times(data: Path, column: pl.Series) -> pl.Series:
@@ -324,8 +322,7 @@ def _labels(data: Path, column: pl.Series) -> pl.Series:
             where=str(data),
             fix="Write the outcome as a number or as yes and no.",
         )
-    labels = column.to_frame().select(label_values(pl.col(column.name)).fill_nan(None))
-    labels = labels.to_series()
+    labels = pl.select(label=label_values(pl.lit(column)).fill_nan(None)).to_series()
     text = _typed("text", column)
     unread = text.filter(labels.is_null() & text.is_not_null())
     unread = unread.filter(unread.str.to_lowercase() != "nan")
@@ -510,7 +507,7 @@ def _held(kind: ColumnType, known: pl.Series) -> str:
         return f"{present.mean():.1%} true{empty}"
     if kind == "time":
         return f"{present.min():%Y-%m-%d} to {present.max():%Y-%m-%d}{empty}"
-    common = present.value_counts(sort=True)[present.name].to_list()
+    common = present.value_counts(sort=True)["value"].to_list()
     shown = _plain(", ".join(str(value)[:30] for value in sorted(common[:4])))
     return f"{len(common)} values: {shown}{', ...' if len(common) > 4 else ''}{empty}"
 
@@ -624,7 +621,7 @@ def _values(
         "floor": floor,
         "threshold": "0.5" if classification else f"{table.labels.quantile(0.9):.4g}",
         "target_word": _plain(table.target),
-        "id_literal": repr(table.id),
+        "id_literal": _literal(table.id),
         "numbers": _mapping(features, "number"),
         "categories": _mapping(features, "category"),
         "days": _mapping(features, "days"),
@@ -736,7 +733,11 @@ def _gate_text(task: Task) -> str:
 
 def _mapping(features: dict[str, Column], kind: Kind) -> str:
     """A dictionary as Python source, feature -> column, one entry a line."""
-    lines = [f"    {one!r}: {c.name!r},\n" for one, c in features.items() if c.kind == kind]
+    lines = [
+        f"    {_literal(one)}: {_literal(c.name)},\n"
+        for one, c in features.items()
+        if c.kind == kind
+    ]
     return "{\n" + "".join(lines) + "}" if lines else "{}"
 
 
@@ -759,13 +760,18 @@ def _write(folder: Path, values: Mapping[str, str]) -> None:
 
 def _typed(kind: ColumnType, values: pl.Series) -> pl.Series:
     """A column in a type of the contract, exactly as the contract reads it."""
-    return pl.select(typed(kind, pl.lit(values))).to_series().rename(values.name)
+    return pl.select(value=typed(kind, pl.lit(values))).to_series()
 
 
 def _quoted(text: str) -> str:
     """A text as a YAML scalar that reads back as this text, also inside braces."""
     dumped = yaml.safe_dump([text], default_flow_style=True, width=10**9, allow_unicode=False)
     return dumped[1:].rstrip("\n")[:-1]
+
+
+def _literal(text: str) -> str:
+    """A text as Python source; what JSON writes, Python reads as the same text."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _plain(text: str) -> str:

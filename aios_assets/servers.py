@@ -1,4 +1,4 @@
-"""The web servers of a development machine: Dagster's UI and daemon, and the MLflow UI."""
+"""The servers of a development machine: Dagster's UI and daemon, MLflow's UI, the reports."""
 
 from __future__ import annotations
 
@@ -19,16 +19,26 @@ _HOST = "127.0.0.1"
 _GRACE = 15
 
 
-def serve(settings: Settings, *, port: int, mlflow_port: int, say: Callable[[str], object]) -> None:
-    """Run the three servers until one of them ends or the user interrupts.
+def serve(
+    settings: Settings,
+    *,
+    port: int,
+    mlflow_port: int,
+    reports_port: int,
+    say: Callable[[str], object],
+) -> None:
+    """Run the servers until one of them ends or the user interrupts.
 
     Raises:
         AiosError: A port is taken, or a server ends by itself.
     """
-    for name, taken in (("--port", port), ("--mlflow-port", mlflow_port)):
+    ports = {"--port": port, "--mlflow-port": mlflow_port, "--reports-port": reports_port}
+    for name, taken in ports.items():
         _refuse_taken(name, taken)
     prepare_home(settings)
     (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
+    (settings.home / "reports").mkdir(parents=True, exist_ok=True)
+    os.environ["AIOS_REPORTS_UI"] = f"http://{_HOST}:{reports_port}"
     os.environ["AIOS_MLFLOW_UI"] = f"http://{_HOST}:{mlflow_port}"
     workspace = str(PROJECT / "workspace.yaml")
     here = Path(sys.executable).parent
@@ -39,12 +49,19 @@ def serve(settings: Settings, *, port: int, mlflow_port: int, say: Callable[[str
             here / "mlflow", "server", "--backend-store-uri", settings.mlflow_uri,
             "--host", _HOST, "--port", mlflow_port, "--workers", 1,
         ],
+        "Reports": [
+            sys.executable, "-m", "http.server", reports_port,
+            "--bind", _HOST, "--directory", settings.home / "reports",
+        ],
     }  # fmt: skip
     processes = {
         name: subprocess.Popen([str(part) for part in command], cwd=PROJECT)
         for name, command in commands.items()
     }
-    say(f"Dagster  http://{_HOST}:{port}\nMLflow   http://{_HOST}:{mlflow_port}\nStop with Ctrl-C.")
+    say(
+        f"Dagster  http://{_HOST}:{port}\nMLflow   http://{_HOST}:{mlflow_port}\n"
+        f"Reports  http://{_HOST}:{reports_port}\nStop with Ctrl-C."
+    )
     try:
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.5)

@@ -32,7 +32,7 @@ def _status(automation: Automation, settings: Settings) -> dict[str, Any]:
     last = decided[-1]
     quarantined = sum(lake.rows("quarantine", key) for key in lake.partitions("quarantine"))
     champion, rollout = _models(automation, settings)
-    found = {
+    found: dict[str, Any] = {
         "last partition": last,
         "champion": champion,
         "rollout": rollout,
@@ -61,12 +61,10 @@ def _json_status(lake: Lake, dataset: str) -> str:
 
 def _row(name: str, settings: Settings, error: str = "", **found: Any) -> dict[str, Any]:
     raised = alarms(settings.home, name)
-    row = dict.fromkeys(
-        ["last partition", "champion", "rollout", "drift", "performance", "quarantined"], "none"
-    )
+    columns = ["last partition", "champion", "rollout", "drift", "performance", "quarantined"]
     return {
         "automation": name,
-        **row,
+        **dict.fromkeys(columns, "none"),
         **found,
         "alarms": len(raised),
         "recent alarms": raised[-RECENT:],

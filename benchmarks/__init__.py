@@ -1,1 +1,1 @@
-"""Side-by-side measurements: each prints a table, with its yardstick in the same run."""
+"""Measurements of the platform, each beside a yardstick in the same run."""

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from feast import FeatureView, OnDemandFeatureView, types
 from feast.data_format import ParquetFormat
-from feast.infra.offline_stores.duckdb import (
-    DuckDBOfflineStore,
-    DuckDBOfflineStoreConfig,
-    _write_data_source,
-)
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
@@ -170,16 +169,11 @@ class ArrowRetrievalJob(RetrievalJob):  # type: ignore[misc]
         allow_overwrite: bool = False,
         timeout: int | None = None,
     ) -> None:
-        """Write the result to a Feast saved dataset."""
-        import ibis  # type: ignore[import-untyped]
-
-        _write_data_source(
-            ibis.memtable(self.to_arrow()),
-            storage.to_data_source(),
-            str(self._config.repo_path),
-            "overwrite",
-            allow_overwrite,
-        )
+        """Write the result to a Feast saved dataset: one Parquet file."""
+        path = Path(str(self._config.repo_path)) / _parquet_path(storage.to_data_source())
+        if path.exists() and not allow_overwrite:
+            raise SavedDatasetLocationAlreadyExists(location=str(path))
+        pq.write_table(self.to_arrow(), path)
 
 
 def _join_all(tables: list[FeatureTable], entities: pa.Table, time: str) -> pa.Table:

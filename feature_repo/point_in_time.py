@@ -13,12 +13,14 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -187,7 +189,7 @@ def _narrow(table: FeatureTable, file: str, entities: pa.Table, time: str) -> pa
         )
     micros = stamps.cast(pa.timestamp("us", stamps.type.tz), safe=False).cast(pa.int64())
     schema = _footer(file)
-    narrow = {"row": pa.array(range(len(micros)), pa.int64()), "t": micros}
+    narrow = {"row": pa.array(np.arange(len(micros))), "t": micros}
     for i, (column, name) in enumerate(table.keys.items()):
         if _family(schema.field(column).type) != _family(entities[name].type):
             raise AiosError(
@@ -256,7 +258,8 @@ def _database(pid: int) -> duckdb.DuckDBPyConnection:
 
     Nothing read from a file is kept: a partition that is written again must be read again.
     """
-    return duckdb.connect(config={"enable_external_file_cache": False})
+    settings = {"enable_external_file_cache": False, "temp_directory": tempfile.gettempdir()}
+    return duckdb.connect(config=settings)
 
 
 def _run(sql: str, table: FeatureTable, files: Sequence[str], rows: pa.Table | None) -> pa.Table:
@@ -289,7 +292,8 @@ def _read_through(path: str, table: FeatureTable) -> None:
 def _scan(files: Sequence[str]) -> str:
     """SQL that reads the files; where they differ in types, each column gets the widest one."""
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
-    mixed = len({tuple(_footer(path).types) for path in files}) > 1
+    schemas = [_footer(path) for path in files]
+    mixed = any(not schema.equals(schemas[0]) for schema in schemas)
     return f"read_parquet([{listed}], union_by_name = {str(mixed).lower()})"
 
 

@@ -10,8 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
-
 from aios.errors import AiosError
 
 if TYPE_CHECKING:
@@ -25,14 +23,6 @@ EntityType = Literal["string", "integer"]
 EVENT_TIME, KNOWN_AT = "event_time", "known_at"
 DIGEST_TAG = "aios.digest"
 
-POLARS_TYPES: dict[str, type[pl.DataType]] = {
-    "number": pl.Float64,
-    "integer": pl.Int64,
-    "category": pl.String,
-    "boolean": pl.Boolean,
-    "text": pl.String,
-    "string": pl.String,
-}
 _FEAST_TYPES = {
     "number": "Float64",
     "integer": "Int64",
@@ -95,10 +85,10 @@ def check(automation: str, views: Sequence[ViewDeclaration]) -> None:
                 where=view_name(automation, view.name),
                 fix="name at least one feature column and its type",
             )
-    names = Counter(view.name for view in views)
-    names.update(column for view in views for column in view.columns)
-    names.update({view.entity for view in views} | {EVENT_TIME, KNOWN_AT})
-    twice = sorted(name for name, count in names.items() if count > 1)
+    columns = Counter(column for view in views for column in view.columns)
+    columns.update({view.entity for view in views} | {EVENT_TIME, KNOWN_AT})
+    names = columns.items() | Counter(view.name for view in views).items()
+    twice = sorted({name for name, count in names if count > 1})
     if twice:
         raise AiosError(
             f"names used more than once: {', '.join(twice)}",
@@ -111,7 +101,7 @@ def check(automation: str, views: Sequence[ViewDeclaration]) -> None:
 def digest(views: Sequence[ViewDeclaration]) -> str:
     """A fingerprint of the declarations, equal when nothing that Feast stores has changed."""
     plain = [asdict(view) | {"ttl": str(view.ttl)} for view in views]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 def feast_objects(

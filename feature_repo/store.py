@@ -117,11 +117,8 @@ class Store:
         service = self._service(automation)
         views = self._views(service)
         self._check_rows(automation, entity_rows, views, [time_column])
-        keys = {column.name: column.dtype for view in views for column in view.entity_columns}
-        asked = entity_rows.select(
-            *(_as_feast(pl.col(key), dtype) for key, dtype in keys.items()),
-            pl.col(time_column).cast(pl.Datetime("us")).alias("event_timestamp"),
-        )
+        times = _utc(entity_rows[time_column]).alias("event_timestamp")
+        asked = self._keys(automation, entity_rows, views).with_columns(times)
         job = self.feast.get_historical_features(
             entity_df=asked.to_arrow(), features=service, filter_by_created_timestamp=True
         )
@@ -151,14 +148,13 @@ class Store:
         """`entity_rows` with the features that are online now; null for an unknown entity."""
         views = [view for view in self._views(self._service(automation)) if view.online]
         self._check_rows(automation, entity_rows, views, [])
-        keys = list(dict.fromkeys(c.name for view in views for c in view.entity_columns))
         types = {f.name: f.dtype for view in views for f in view.features}
+        schema = {name: _polars_type(dtype) for name, dtype in types.items()}
         refs = [f"{view.name}:{f.name}" for view in views for f in view.features]
         found = []
-        for chunk in entity_rows.select(keys).iter_slices(ONLINE_CHUNK):
+        for chunk in self._keys(automation, entity_rows, views).iter_slices(ONLINE_CHUNK):
             values = self.feast.get_online_features(refs, chunk.to_dict(as_series=False)).to_dict()
-            frame = pl.DataFrame({name: values[name] for name in types}, strict=False)
-            found.append(frame.select(_as_feast(pl.col(n), dtype) for n, dtype in types.items()))
+            found.append(pl.DataFrame({name: values[name] for name in types}, schema=schema))
         return entity_rows.hstack(pl.concat(found)) if found else entity_rows
 
     def _materialize(self, view: FeatureView, since: datetime | None, until: datetime) -> int:
@@ -201,6 +197,19 @@ class Store:
             for projection in service.feature_view_projections
         ]
 
+    def _keys(
+        self, automation: str, rows: pl.DataFrame, views: Sequence[FeatureView]
+    ) -> pl.DataFrame:
+        keys = {column.name: column.dtype for view in views for column in view.entity_columns}
+        try:
+            return rows.select(pl.col(k).cast(_polars_type(dtype)) for k, dtype in keys.items())
+        except pl.exceptions.InvalidOperationError as error:
+            raise AiosError(
+                f"an entity is not of its declared type: {str(error).splitlines()[0]}",
+                where=automation,
+                fix="correct entity_type in the declaration, or the rows to look up",
+            ) from error
+
     def _check_rows(
         self,
         automation: str,
@@ -234,12 +243,24 @@ class Store:
             yield
 
 
-def _as_feast(column: pl.Expr, dtype: Any) -> pl.Expr:
-    """The column in the polars type that `registry` declared to Feast as `dtype`."""
+def _polars_type(dtype: Any) -> type[pl.DataType]:
+    """The polars type of what `registry` declared to Feast as `dtype`."""
     from feast import types
 
     polars = {types.Float64: pl.Float64, types.Int64: pl.Int64, types.Bool: pl.Boolean}
-    return column.cast(polars.get(dtype, pl.String))
+    return polars.get(dtype, pl.String)
+
+
+def _utc(times: pl.Series) -> pl.Series:
+    if not isinstance(times.dtype, pl.Datetime):
+        raise AiosError(
+            f"column {times.name} holds {times.dtype}, not timestamps",
+            where="the rows to look up",
+            fix="give them a Datetime column (UTC)",
+        )
+    if times.dtype.time_zone:
+        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return times.dt.cast_time_unit("us")
 
 
 def _naive(moment: datetime) -> datetime:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from aios.statistics.metrics import Estimate
     from model_registry.gate import CandidateVerdict
 
+GATE = "## Gate"
+APPROVALS = "## Approvals"
+
 SMALL_SLICE = 100
 """Rows below which the card warns of a slice's figures."""
 
@@ -62,6 +65,7 @@ class Card:
         limits: From `limits`.
         verdict: The gate's; None when it was not asked.
         promotion: Who lets it decide: `manual` or `automatic`.
+        metric: The one shown for slices; the first of `metrics` when not given.
     """
 
     automation: str
@@ -80,6 +84,7 @@ class Card:
     limits: Sequence[str]
     verdict: CandidateVerdict | None
     promotion: str
+    metric: str | None = None
 
 
 def limits(
@@ -139,12 +144,12 @@ def model_card(card: Card) -> str:
         f"On the {card.data.held_out:,} held-out rows, with {card.confidence:.0%} intervals.",
         _table(["metric", "value", "interval"], [_metric(*item) for item in card.metrics.items()]),
         "## Slices",
-        _slices(card.slices),
+        _slices(card.slices, card.metric or next(iter(card.metrics), "")),
         "## Fairness",
         _fairness(card.gaps),
         "## Limits",
         "\n".join(f"- {limit}" for limit in card.limits),
-        "## Gate",
+        GATE,
         _gate(card.verdict),
         APPROVALS,
         _promotion(card.promotion),
@@ -152,7 +157,10 @@ def model_card(card: Card) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-APPROVALS = "## Approvals"
+def with_verdict(text: str, verdict: CandidateVerdict, *, limit: int) -> str:
+    """The card with a gate's verdict in the place of the former one."""
+    head, _, approvals = _parts(text)
+    return _fitted(head, _gate(verdict), approvals, limit)
 
 
 def with_approvals(text: str, approvals: Sequence[str], *, limit: int) -> str:
@@ -161,26 +169,39 @@ def with_approvals(text: str, approvals: Sequence[str], *, limit: int) -> str:
     Args:
         text: The card, with or without approvals.
         approvals: One sentence each, oldest first.
-        limit: When the card is longer, its other sections are cut short; never the approvals,
-            of which the oldest go first.
+        limit: See `shorten`. When the approvals alone are too long, the oldest go.
     """
-    body = text.split(f"\n{APPROVALS}")[0].removesuffix(_CUT).rstrip()
+    head, gate, _ = _parts(text)
     kept = list(approvals)
-    while True:
-        end = f"\n\n{APPROVALS}\n\n" + "\n".join(f"- {approval}" for approval in kept) + "\n"
-        if len(end) + len(_CUT) <= limit or len(kept) <= 1:
-            return shorten(body, limit - len(end)) + end
+    while len(kept) > 1 and len(gate) + sum(len(line) + 3 for line in kept) > limit // 2:
         kept = kept[1:]
+    return _fitted(head, gate, "\n".join(f"- {approval}" for approval in kept), limit)
+
+
+def shorten(text: str, limit: int) -> str:
+    """The card in at most `limit` characters: what comes before the gate is cut, and says so."""
+    return text if len(text) <= limit else _fitted(*_parts(text), limit)
 
 
 _CUT = "\n\n*The card continues in `card.md` among the run's artefacts.*"
 
 
-def shorten(text: str, limit: int) -> str:
-    """The text, cut at a line's end and marked when it is longer than `limit` characters."""
-    if len(text) <= limit:
-        return text
-    return text[: limit - len(_CUT)].rsplit("\n", 1)[0] + _CUT
+def _parts(text: str) -> tuple[str, str, str]:
+    """What comes before the gate's section, that section, and the approvals."""
+    rest, _, approvals = text.partition(f"\n{APPROVALS}\n")
+    head, _, gate = rest.partition(f"\n{GATE}\n")
+    return head.rstrip(), gate.strip(), approvals.strip()
+
+
+def _fitted(head: str, gate: str, approvals: str, limit: int) -> str:
+    sections = [(GATE, gate), (APPROVALS, approvals)]
+    tail = "".join(f"\n\n{title}\n\n{content}" for title, content in sections if content) + "\n"
+    if not head.endswith(_CUT) and len(head) + len(tail) <= limit:
+        return head + tail
+    head, room = head.removesuffix(_CUT), limit - len(tail) - len(_CUT)
+    if len(head) > room:
+        head = head[: max(room, 0)].rsplit("\n", 1)[0].rstrip()
+    return (head + _CUT + tail)[:limit]
 
 
 def _ranges(features: pl.DataFrame) -> str:
@@ -211,21 +232,20 @@ def _metric(name: str, found: Estimate) -> list[str]:
     return [name, _figure(found.value), _interval(found.low, found.high)]
 
 
-def _slices(slices: pl.DataFrame) -> str:
-    shown = slices.filter(pl.col("n") >= 1) if slices.height else slices
+def _slices(slices: pl.DataFrame, metric: str) -> str:
+    shown = slices.filter(pl.col("metric") == metric)
     if shown.is_empty():
         return "No slices are declared for this automation."
     rows = [
         [
             f"{row['slice']} = {row['value']}",
             f"{row['n']:,}",
-            row["metric"],
             _figure(row["estimate"]),
             _interval(row["low"], row["high"]),
         ]
         for row in shown.to_dicts()
     ]
-    return _table(["slice", "rows", "metric", "value", "interval"], rows)
+    return _table(["slice", "rows", metric, "interval"], rows)
 
 
 def _fairness(gaps: pl.DataFrame) -> str:

@@ -342,7 +342,9 @@ def _save_sklearn(
             pyfunc_predict_fn="predict_proba" if task == "classification" else "predict",
             pip_requirements=_requirements("scikit-learn", "skops", "pandas", "numpy"),
         )
-    except MlflowException:
+    except MlflowException as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
         _check_types(model, "the model to be saved")
         raise
 

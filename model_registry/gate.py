@@ -14,6 +14,8 @@ import numpy as np
 from aios.errors import AiosError
 from aios.statistics.comparison import Difference, paired_difference
 from aios.statistics.metrics import HIGHER_IS_BETTER, Estimate, evaluate
+from model_registry.cards import with_verdict
+from model_registry.registry import DESCRIPTION_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +120,7 @@ def gate(
 
 
 def apply(registry: Registry, verdict: GateVerdict, versions: Mapping[str, ModelVersion]) -> None:
-    """Record each candidate's verdict on its version, and move the version to its stage.
+    """Record each candidate's verdict on its version and card, and move the version's stage.
 
     A version that has been champion keeps its stage: what was decided later is not undone when a
     stage of the pipeline is run again.
@@ -131,12 +133,16 @@ def apply(registry: Registry, verdict: GateVerdict, versions: Mapping[str, Model
     for name, version in versions.items():
         found = verdict.candidates[name]
         content = {"metric": verdict.metric, "chosen": verdict.chosen == name, **asdict(found)}
-        registry.client.set_model_version_tag(
-            version.automation, str(version.number), GATE_TAG, json.dumps(content, default=float)
-        )
-        present = registry.get(version.automation, version.number)
-        if present.stage not in ("champion", "retired"):
-            registry.set_stage(version, STAGE_AFTER[found.status])
+        text = json.dumps(content, default=float)
+        with registry.writing(version.automation):
+            registry.client.set_model_version_tag(
+                version.automation, str(version.number), GATE_TAG, text
+            )
+            present = registry.get(version.automation, version.number)
+            card = with_verdict(present.card, found, limit=DESCRIPTION_LIMIT)
+            registry.client.update_model_version(version.automation, str(version.number), card)
+            if present.stage not in ("champion", "retired"):
+                registry.set_stage(version, STAGE_AFTER[found.status])
 
 
 def _shortage(task: str, label: np.ndarray, min_rows: int, min_per_class: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from model_registry.registry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import polars as pl
 
@@ -96,7 +97,7 @@ def register(
             where=key,
             fix="give the digest of the training set",
         )
-    with registry.writing(automation):
+    with registry.writing(automation), _room_to_write(key):
         found = find(registry, automation, key)
         if found:
             return found
@@ -146,6 +147,18 @@ def register(
 def find(registry: Registry, automation: str, key: str) -> ModelVersion | None:
     """The version with this key, if registration of it was completed."""
     return next((v for v in registry.versions(automation) if v.key == key), None)
+
+
+@contextmanager
+def _room_to_write(key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AiosError(
+            f"the artefact cannot be written: {error}",
+            where=key,
+            fix="free some disk or restore access, then run this again; no version was made",
+        ) from error
 
 
 def _must_find(registry: Registry, automation: str, key: str) -> ModelVersion:

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +66,7 @@ class ModelVersion:
     metrics: dict[str, float]
     tags: dict[str, str]
     source: str
-    card: str
+    card: str = field(repr=False)
 
     @property
     def label(self) -> str:

@@ -1,0 +1,1 @@
+"""What wakes a job: new data, measurements, hand-edited aliases, failures."""

@@ -58,7 +58,9 @@ def facts_at(automation: Automation, lake: Lake, key: str, requested: str) -> Fa
     cadence = automation.spec.cadence
     tries = [one for one in lake.partitions("training_set") if one < key]
     last_try = max([*tries, requested])
-    verdicts = [lake.read_json("drift", one) for one in _until(lake.partitions("drift", "json"), key)]
+    verdicts = [
+        lake.read_json("drift", one) for one in _until(lake.partitions("drift", "json"), key)
+    ]
     champion = verdicts[-1].get("champion")
     labels = _until(lake.partitions("labels"), key)
     return Facts(
@@ -101,8 +103,6 @@ def build_retrain_sensor(automation: Automation) -> dg.SensorDefinition:
             for one in due
         ]
         skipped = None if requests else f"nothing is due; looked up to {cursor.seen or 'nothing'}"
-        return dg.SensorResult(
-            run_requests=requests, skip_reason=skipped, cursor=cursor.text()
-        )
+        return dg.SensorResult(run_requests=requests, skip_reason=skipped, cursor=cursor.text())
 
     return retrain_sensor

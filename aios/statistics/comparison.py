@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -23,6 +22,9 @@ from aios.statistics.metrics import (
     student_quantile,
     weighted_average_precision,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROW_VALUES: Final[dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
     "brier": lambda label, score: (score - label) ** 2,
@@ -142,7 +144,9 @@ def _rmse(label: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> tu
     return roots[0] - roots[1], _mean(influence[0] - influence[1])[1]
 
 
-def _roc_auc(label: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> tuple[float, float]:
+def _roc_auc(
+    label: np.ndarray, challenger: np.ndarray, champion: np.ndarray
+) -> tuple[float, float]:
     ours, theirs = delong_components(label, challenger), delong_components(label, champion)
     classes = [mine - other for mine, other in zip(ours, theirs, strict=True)]
     variance = sum(float(part.var(ddof=1)) / len(part) for part in classes)

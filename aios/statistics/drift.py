@@ -16,15 +16,17 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import polars as pl
 
 from aios.errors import AiosError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 GRID: Final = 4096
 CATEGORIES: Final = 1000
@@ -97,17 +99,18 @@ class Profile:
     def write(self, path: Path) -> None:
         """Write to one .npz file, aside and then renamed; equal profiles give equal bytes."""
         arrays: dict[str, np.ndarray] = {}
-        header = []
+        header: list[tuple[str, str, dict[str, object]]] = []
         for name, column in self.columns.items():
             if isinstance(column, NumericProfile):
                 for part in ("points", "below", "upto"):
                     arrays[f"{part}_{len(header)}"] = getattr(column, part)
-                header.append([name, "numeric", {"nulls": column.nulls}])
+                header.append((name, "numeric", {"nulls": column.nulls}))
             else:
-                header.append([name, "categorical", vars(column)])
+                header.append((name, "categorical", vars(column)))
         text = json.dumps({"n": self.n, "columns": header}).encode()
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, header=np.frombuffer(text, dtype=np.uint8), **arrays)
+        arrays["header"] = np.frombuffer(text, dtype=np.uint8)
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         aside = path.with_name(path.name + ".partial")
         aside.write_bytes(buffer.getvalue())
         aside.replace(path)
@@ -120,7 +123,7 @@ class Profile:
             AiosError: The file is missing or is not a profile.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 header = json.loads(stored["header"].tobytes())
                 columns: dict[str, NumericProfile | CategoricalProfile] = {}
                 for index, (name, kind, fields) in enumerate(header["columns"]):
@@ -310,19 +313,22 @@ def _category_counts(column: pl.Series) -> tuple[dict[str, int], int]:
 
 def _compare(name: str, reference: Profile, column: pl.Series) -> _Comparison:
     profile = reference.columns[name]
-    numeric = isinstance(profile, NumericProfile)
-    empty = not profile.points.size if numeric else not profile.counts
-    if column.dtype != pl.Null and not empty and numeric != _is_numeric(column):
-        raise AiosError(
-            f"column {name!r} is {column.dtype}, the reference has "
-            + ("numbers" if numeric else "text"),
-            where="drift",
-            fix="cast it to the reference's type, or build the reference again",
-        )
-    if numeric:
+    if isinstance(profile, NumericProfile):
+        if profile.points.size and not _is_numeric(column) and column.dtype != pl.Null:
+            raise _type_changed(name, column, "numbers")
         numbers = column if _is_numeric(column) else column.cast(pl.Float64, strict=False)
         return _compare_numeric(profile, reference.n, numbers)
+    if profile.counts and _is_numeric(column):
+        raise _type_changed(name, column, "text")
     return _compare_categorical(profile, reference.n, column)
+
+
+def _type_changed(name: str, column: pl.Series, expected: str) -> AiosError:
+    return AiosError(
+        f"column {name!r} is {column.dtype}, the reference has {expected}",
+        where="drift",
+        fix="cast it to the reference's type, or build the reference again",
+    )
 
 
 def _compare_numeric(profile: NumericProfile, n_reference: int, column: pl.Series) -> _Comparison:
@@ -367,24 +373,26 @@ def _compare_categorical(
         return _Comparison("total_variation", 0.0, 1.0, nulls)
     # Where the profile was cut off, a value outside it is uncounted, not new.
     known = profile.counts if profile.rest else dict.fromkeys(counts, 0) | profile.counts
-    reference = [*known.values(), profile.nulls, profile.rest]
+    reference = [profile.rest, *known.values(), profile.nulls]
     current = [*(counts.get(value, 0) for value in known), nulls]
-    current.append(len(column) - sum(current))
+    current.insert(0, len(column) - sum(current))
     return _Comparison("total_variation", *_total_variation(reference, current), nulls)
 
 
 def _total_variation(reference: list[int], current: list[int]) -> tuple[float, float]:
     """Total variation between two rows of counts, and its p-value by Pearson's chi-square.
 
-    Cells that expect fewer than 5 rows in the smaller sample share one cell. When even that one
-    expects fewer, it joins the smallest other cell and its own share is tested exactly. Which
-    cells are pooled depends on the sums over both samples only, so pooling favours neither.
+    The first count is of the values not listed. Cells that expect fewer than 5 rows in the smaller
+    sample join it. When even then it expects fewer, it joins the smallest other cell and its own
+    share is tested exactly. Which cells are pooled depends on the sums over both samples only, so
+    pooling favours neither.
     """
     table = np.array([reference, current], dtype=np.float64)
     m, n = table.sum(axis=1)
     expected = table.sum(axis=0) * min(m, n) / (m + n)
-    rare = table[:, expected < MIN_EXPECTED].sum(axis=1)
-    cells = table[:, expected >= MIN_EXPECTED]
+    pooled = expected < MIN_EXPECTED
+    pooled[0] = True
+    rare, cells = table[:, pooled].sum(axis=1), table[:, ~pooled]
     split = np.column_stack([cells, rare])
     distance = float(np.abs(split[0] / m - split[1] / n).sum() / 2)
     if rare.sum() * min(m, n) / (m + n) >= MIN_EXPECTED:

@@ -6,15 +6,17 @@ A metric that the rows cannot define is NaN with NaN bounds: never zero, never a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
 from aios.errors import AiosError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLASSIFICATION: Final = "classification"
 REGRESSION: Final = "regression"
@@ -79,7 +81,8 @@ def losses(task: str, label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """
     _check_task(task)
     label, score = _as_vectors(label, score)
-    return (score - label) ** 2
+    error: np.ndarray = score - label
+    return error**2
 
 
 def by_slice(
@@ -233,19 +236,22 @@ def weighted_average_precision(
 def log_losses(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Negative log likelihood of each row, probabilities clipped to [1e-15, 1 - 1e-15]."""
     clipped = np.clip(score, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return -np.log(np.where(label == 1, clipped, 1 - clipped))
+    likelihood: np.ndarray = np.where(label == 1, clipped, 1 - clipped)
+    loss: np.ndarray = -np.log(likelihood)
+    return loss
 
 
 def r2_influence(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Influence of each row on r2 = 1 - MSE / Var(label), for the delta method; shape (n,)."""
     error, spread = (score - label) ** 2, (label - label.mean()) ** 2
     mse, variance = error.mean(), spread.mean()
-    return mse * (spread - variance) / variance**2 - (error - mse) / variance
+    influence: np.ndarray = mse * (spread - variance) / variance**2 - (error - mse) / variance
+    return influence
 
 
 def _classification(label: np.ndarray, score: np.ndarray, z: float) -> dict[str, Estimate]:
     n = len(label)
-    probability = n > 0 and 0 <= score.min() and score.max() <= 1
+    probability = n > 0 and score.min() >= 0 and score.max() <= 1
     rows = (label, score) if probability else (label[:0], score[:0])
     hit = (rows[1] >= DECISION_THRESHOLD) == (rows[0] == 1)
     found = {
@@ -262,9 +268,9 @@ def _classification(label: np.ndarray, score: np.ndarray, z: float) -> dict[str,
 def _regression(label: np.ndarray, score: np.ndarray, z: float) -> dict[str, Estimate]:
     error = score - label
     mse = _mean(error**2, z)
-    found = {
+    found: dict[str, Bounds] = {
         "mae": _mean(np.abs(error), z),
-        "rmse": tuple(np.sqrt(np.maximum(mse, 0.0)).tolist()),
+        "rmse": _root(mse),
         "r2": _r2(label, score, z),
         "bias": _mean(error, z),
     }
@@ -273,6 +279,11 @@ def _regression(label: np.ndarray, score: np.ndarray, z: float) -> dict[str, Est
 
 Bounds = tuple[float, float, float]
 UNDEFINED: Final[Bounds] = (float("nan"),) * 3
+
+
+def _root(mse: Bounds) -> Bounds:
+    value, low, high = np.sqrt(np.maximum(mse, 0.0)).tolist()
+    return value, low, high
 
 
 def _roc_auc(label: np.ndarray, score: np.ndarray, z: float) -> Bounds:
@@ -360,7 +371,9 @@ def _groups(column: pl.Series) -> list[tuple[str, np.ndarray]]:
     """Row positions of each value of a column, as text, in the order of the text."""
     text = column.cast(pl.String).fill_null(MISSING).alias("value")
     rows = pl.DataFrame([text]).with_row_index("row").group_by("value").agg("row").sort("value")
-    return [(value, index.to_numpy()) for value, index in zip(rows["value"], rows["row"], strict=True)]
+    return [
+        (value, index.to_numpy()) for value, index in zip(rows["value"], rows["row"], strict=True)
+    ]
 
 
 def _widest(shares: dict[str, float]) -> tuple[float, str | None, float, str | None, float]:

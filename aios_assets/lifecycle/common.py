@@ -16,18 +16,15 @@ _ARROW_NAMES = {pl.String: "text", pl.Float64: "number", pl.Boolean: "boolean"}
 
 def partitions_of(automation: Automation) -> dg.TimeWindowPartitionsDefinition:
     """Return the automation's partitions as Dagster's time windows."""
-    binding = automation.binding
-    span = {
-        "start_date": binding.start.strftime("%Y-%m-%d"),
-        "end_date": binding.end.strftime("%Y-%m-%d") if binding.end else None,
-    }
+    start = automation.binding.start.strftime("%Y-%m-%d")
+    end = automation.binding.end.strftime("%Y-%m-%d") if automation.binding.end else None
     match automation.spec.cadence:
         case "daily":
-            return dg.DailyPartitionsDefinition(**span)
+            return dg.DailyPartitionsDefinition(start_date=start, end_date=end)
         case "weekly":
-            return dg.WeeklyPartitionsDefinition(**span, day_offset=1)
+            return dg.WeeklyPartitionsDefinition(start_date=start, end_date=end, day_offset=1)
         case _:
-            return dg.MonthlyPartitionsDefinition(**span)
+            return dg.MonthlyPartitionsDefinition(start_date=start, end_date=end)
 
 
 def asset_options(automation: Automation, noun: str, *, kinds: set[str]) -> dict[str, Any]:
@@ -83,9 +80,7 @@ def check_result(
 ) -> dg.AssetCheckResult:
     """Return a check's outcome; `error` makes a failure red instead of yellow."""
     severity = dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(
-        check_name=name, passed=passed, severity=severity, metadata=metadata
-    )
+    return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=metadata)
 
 
 def column_schema(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -> dg.TableSchema:
@@ -99,6 +94,12 @@ def column_schema(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -
     )
 
 
+def mean_of(values: pl.Series) -> float:
+    """Return the mean of a column of numbers; NaN where it has none."""
+    mean = values.mean()
+    return float(mean) if isinstance(mean, int | float) else float("nan")
+
+
 def row_metadata(frame: pl.DataFrame, rows: int) -> dict[str, Any]:
     """Return row count and column schema under the names that the UI knows."""
     return {
@@ -107,7 +108,9 @@ def row_metadata(frame: pl.DataFrame, rows: int) -> dict[str, Any]:
     }
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> dg.MarkdownMetadataValue:
     """Return a small table as markdown metadata."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
@@ -123,7 +126,7 @@ def _type_name(dtype: pl.DataType) -> str:
         return "integer"
     if dtype.is_temporal():
         return "time"
-    return _ARROW_NAMES.get(type(dtype), str(dtype).lower())  # type: ignore[call-overload,no-any-return]
+    return _ARROW_NAMES.get(type(dtype), str(dtype).lower())
 
 
 Builder = Callable[[Automation], dg.AssetsDefinition]

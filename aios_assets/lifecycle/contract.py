@@ -73,9 +73,7 @@ def apply_contract(spec: Spec, raw: pl.DataFrame, where: str) -> Checked:
     is_bad = pl.Series(range(raw.height), dtype=pl.Int64).is_in(reasons["row"].implode())
     return Checked(
         good=events.filter(~is_bad),
-        bad=raw.filter(is_bad)
-        .select(pl.all().cast(pl.String))
-        .with_columns(reasons["rules"]),
+        bad=raw.filter(is_bad).select(pl.all().cast(pl.String)).with_columns(reasons["rules"]),
         broken=failures.group_by("rule", "column").len("rows").sort("rule", "column"),
     )
 
@@ -84,12 +82,12 @@ def _misread(contract: Contract, raw: pl.DataFrame, events: pl.DataFrame) -> pl.
     """Find values that are there in the source but not in the declared type."""
     frames = [_no_failures()]
     for name in contract.columns:
-        if raw[name].dtype == events[name].dtype and not raw[name].dtype == pl.String:
-            continue
-        given = raw[name].cast(pl.String).str.strip_chars()
-        lost = (given.is_not_null() & (given != "") & events[name].is_null()).fill_null(False)
-        if raw[name].dtype.is_float():
-            lost = lost & ~raw[name].is_nan().fill_null(False)
+        given = raw[name]
+        lost = given.is_not_null() & events[name].is_null()
+        if given.dtype == pl.String:
+            lost = lost & (given.str.strip_chars() != "").fill_null(False)
+        elif given.dtype.is_float():
+            lost = lost & given.is_not_nan().fill_null(False)
         frames.append(_failures("type", name, lost.arg_true().to_list()))
     return pl.concat(frames)
 
@@ -101,7 +99,7 @@ def _unexpected(spec: Spec, events: pl.DataFrame) -> pl.DataFrame:
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     batch = (
         context.data_sources.add_pandas("source")
         .add_dataframe_asset("events")
@@ -132,7 +130,7 @@ def expectations(spec: Spec) -> "list[Expectation]":
     import great_expectations.expectations as gxe
 
     suite: list[Any] = []
-    required = {spec.id, spec.event_time}
+    required = {spec.id, spec.event_time, spec.known_at}
     for name, column in spec.contract.columns.items():
         if column.required or name in required:
             suite.append(

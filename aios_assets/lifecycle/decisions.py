@@ -90,9 +90,7 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def decisions(
-        context: dg.AssetExecutionContext, platform: Platform
-    ) -> dg.MaterializeResult:
+    def decisions(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         lake = platform.lake(automation.name)
         with stage("decisions"):
             keys = [window.key for window in windows_of(context, automation)]
@@ -113,9 +111,7 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
     return decisions
 
 
-def _metadata(
-    automation: Automation, lake: Lake, key: str, counts: pl.DataFrame
-) -> dict[str, Any]:
+def _metadata(automation: Automation, lake: Lake, key: str, counts: pl.DataFrame) -> dict[str, Any]:
     total = counts.group_by("outcome", "rule").agg(pl.col("rows").sum()).sort("outcome", "rule")
     frame = next(lake.stream("decisions", key))
     return {

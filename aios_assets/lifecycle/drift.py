@@ -1,7 +1,8 @@
 """Drift: Evidently's page for people, and a calibrated verdict for machines."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import dagster as dg
 import polars as pl
@@ -22,9 +23,6 @@ from aios_assets.lifecycle.plots import as_markdown, drift_bars
 from aios_assets.links import page
 from aios_assets.resources import Platform
 
-if TYPE_CHECKING:
-    from model_registry.registry import ModelVersion
-
 # Evidently's time grows with rows and its pictures do not get better: it is shown a sample.
 SAMPLE = 1_000
 
@@ -40,7 +38,8 @@ def watch(
 ) -> DriftVerdict | None:
     """Compare a window's features with the training set of the champion in force at its end.
 
-    Stores the verdict as JSON and, where `page_for` asks for it, Evidently's page as HTML.
+    Stores the verdict as JSON and, where `page_for` asks for it, Evidently's page as HTML among
+    the reports.
 
     Returns:
         The verdict, or None where there is no champion and so nothing to compare with.
@@ -53,10 +52,11 @@ def watch(
         lake.write_json("drift", window.key, {"partition": window.key, "status": "insufficient"})
         return None
     columns = watched_columns(automation)
+    training = lake.read("training_set", champion.tags["aios.partition"], columns)
     current = lake.read("features", window.key, columns)
     settings = automation.spec.drift
     verdict = drift_verdict(
-        _reference(lake, champion, columns),
+        Profile.of(training),
         current,
         columns=columns,
         false_alarm_rate=settings.false_alarm_rate,
@@ -69,9 +69,8 @@ def watch(
         {"partition": window.key, "champion": champion.number, **asdict(verdict)},
     )
     if page_for == "always" or verdict.status == "drift":
-        training = lake.read("training_set", champion.tags["aios.partition"], columns)
         html = evidently_page(training, current, automation.spec.feature_columns)
-        lake.write_bytes("drift", window.key, "html", html.encode())
+        platform.reports(automation.name).write_bytes("drift", window.key, "html", html.encode())
     return verdict
 
 
@@ -80,9 +79,7 @@ def watched_columns(automation: Automation) -> list[str]:
     return [n for n in automation.spec.feature_columns if n not in automation.spec.drift.ignore]
 
 
-def evidently_page(
-    reference: pl.DataFrame, current: pl.DataFrame, kinds: dict[str, str]
-) -> str:
+def evidently_page(reference: pl.DataFrame, current: pl.DataFrame, kinds: Mapping[str, str]) -> str:
     """Draw Evidently's drift report on a fixed sample of both frames, as one HTML page."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -105,14 +102,6 @@ def _sample(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sample(SAMPLE, seed=0) if frame.height > SAMPLE else frame
 
 
-def _reference(lake: Lake, champion: "ModelVersion", columns: list[str]) -> Profile:
-    key = champion.tags["aios.partition"]
-    path = lake.path("profiles", key, "npz")
-    if path.exists():
-        return Profile.read(path)
-    return Profile.of(lake.read("training_set", key, columns))
-
-
 def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
     """Build the `drift_report` asset."""
     settings = automation.spec.drift
@@ -125,9 +114,7 @@ def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
         f"partition over all columns, and a distance of at least {settings.min_effect}. "
         "People read Evidently's page.",
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[
-            check_spec(automation, "drift_report", "no_drift", "No feature drifted.")
-        ],
+        check_specs=[check_spec(automation, "drift_report", "no_drift", "No feature drifted.")],
     )
     def drift_report(
         context: dg.AssetExecutionContext, platform: Platform, config: DriftConfig
@@ -137,11 +124,10 @@ def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
                 window.key: watch(automation, platform, window, config.page)
                 for window in windows_of(context, automation)
             }
-        lake = platform.lake(automation.name)
         *_, key = verdicts
         drifted = {k: v.drifted for k, v in verdicts.items() if v and v.status == "drift"}
         return dg.MaterializeResult(
-            metadata=_metadata(automation, lake, key, verdicts[key]),
+            metadata=_metadata(automation, platform.reports(automation.name), key, verdicts[key]),
             check_results=[
                 check_result(
                     "no_drift",
@@ -156,7 +142,7 @@ def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
 
 
 def _metadata(
-    automation: Automation, lake: Lake, key: str, verdict: DriftVerdict | None
+    automation: Automation, reports: Lake, key: str, verdict: DriftVerdict | None
 ) -> dict[str, Any]:
     if verdict is None:
         return {"status": "insufficient", "why": "no champion in force, nothing to compare with"}
@@ -172,6 +158,6 @@ def _metadata(
         ),
         "columns": markdown_table(["column", "measure", "distance", "q", "drifted"], rows),
     }
-    if lake.has("drift", key, "html"):
-        metadata["Evidently report"] = page(lake.path("drift", key, "html"))
+    if reports.has("drift", key, "html"):
+        metadata["Evidently report"] = page(reports, "drift", key)
     return metadata

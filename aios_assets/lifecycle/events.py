@@ -84,9 +84,7 @@ def _number_revisions(
     good = good.with_columns(row_digests(good.select(content)).alias("content_digest"))
     before = _known_before(lake, window, identity, good)
     seen = pl.concat([before, good.select(before.columns)]).with_columns(
-        is_new=pl.col("content_digest").ne_missing(
-            pl.col("content_digest").shift(1).over(identity)
-        )
+        is_new=pl.col("content_digest").ne_missing(pl.col("content_digest").shift(1).over(identity))
     )
     revision = seen.select((pl.col("is_new").cum_sum().over(identity) - 1).cast(pl.Int32))
     good = good.with_columns(revision.to_series()[before.height :].alias("revision"))
@@ -97,9 +95,7 @@ def _number_revisions(
     return fresh, repeated.select(pl.col(names).cast(pl.String), pl.lit("unique").alias("rules"))
 
 
-def _known_before(
-    lake: Lake, window: Window, identity: str, events: pl.DataFrame
-) -> pl.DataFrame:
+def _known_before(lake: Lake, window: Window, identity: str, events: pl.DataFrame) -> pl.DataFrame:
     """Return ids and contents of earlier partitions, for the ids that arrive now."""
     columns = [identity, "content_digest"]
     empty = events.select(columns).clear()
@@ -173,7 +169,9 @@ def _checks(automation: Automation, parts: list[Ingested]) -> list[dg.AssetCheck
         )
     empty = [part.window.key for part in parts if not part.fetched]
     results.append(
-        check_result("volume", not empty, error=True, rows=fetched, empty_partitions=", ".join(empty))
+        check_result(
+            "volume", not empty, error=True, rows=fetched, empty_partitions=", ".join(empty)
+        )
     )
     limit = automation.spec.contract.max_quarantine
     worst = max(parts, key=lambda part: part.quarantined_share)

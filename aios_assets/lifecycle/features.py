@@ -56,9 +56,7 @@ def compute_view(automation: Automation, lake: Lake, view: View, window: Window)
     """
     since = window_at(automation.spec.cadence, window.start - view.lookback).key
     events = lake.read_all("events", since=since, until=window.key)
-    if events is None or not lake.has("events", window.key):
-        lake.read("events", window.key)
-        raise AssertionError
+    assert events is not None
     events = events.filter(pl.col("known_at") >= window.start - view.lookback)
     where = f"{automation.folder / view.function.partition(':')[0]}.py, {view.function}"
     try:
@@ -71,6 +69,12 @@ def compute_view(automation: Automation, lake: Lake, view: View, window: Window)
             where=where,
             fix=f"Mend it, then materialize features for {window.key} again.",
         ) from error
+    if not isinstance(rows, pl.DataFrame):
+        raise AiosError(
+            f"the feature function returned {type(rows).__name__}, not a polars DataFrame",
+            where=where,
+            fix="Return a polars DataFrame.",
+        )
     missing = [c for c in (view.entity, "event_time", "known_at", *view.columns) if c not in rows]
     if missing:
         raise AiosError(
@@ -79,12 +83,15 @@ def compute_view(automation: Automation, lake: Lake, view: View, window: Window)
             fix="Return the entity, event_time, known_at and every declared feature.",
         )
     rows = rows.filter(pl.col("known_at").is_between(window.start, window.end, closed="left"))
-    rows = rows.select(
-        view.entity,
-        "event_time",
-        "known_at",
-        *(pl.col(name).cast(_TYPES[kind]) for name, kind in view.columns.items()),
-    )
+    casts = [pl.col(name).cast(_TYPES[kind]) for name, kind in view.columns.items()]
+    try:
+        rows = rows.select(view.entity, "event_time", "known_at", *casts)
+    except pl.exceptions.InvalidOperationError as error:
+        raise AiosError(
+            f"the feature function returned a column of another type than declared: {error}",
+            where=where,
+            fix="Return numbers for 'number' and text for 'category', or correct the declaration.",
+        ) from error
     lake.write(f"views/{view.name}", window.key, rows)
     return rows
 
@@ -115,9 +122,9 @@ def join_features(automation: Automation, platform: Platform, rows: pl.DataFrame
 def make_features(automation: Automation, platform: Platform, window: Window) -> pl.DataFrame:
     """Compute the views of a window and the feature row of each of its events."""
     lake = platform.lake(automation.name)
+    events = lake.read("events", window.key)
     for view in automation.spec.features:
         compute_view(automation, lake, view, window)
-    events = lake.read("events", window.key)
     features = join_features(automation, platform, events.select(_row_columns(automation)))
     lake.write("features", window.key, features)
     return features
@@ -145,16 +152,16 @@ def build_features(automation: Automation) -> dg.AssetsDefinition:
             check_spec(automation, "features", "filled", "No feature is null in every row.")
         ],
     )
-    def features(
-        context: dg.AssetExecutionContext, platform: Platform
-    ) -> dg.MaterializeResult:
+    def features(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with stage("features"):
             frames = [
                 make_features(automation, platform, window)
                 for window in windows_of(context, automation)
             ]
         frame = pl.concat(frames)
-        return dg.MaterializeResult(metadata=_metadata(automation, frame), check_results=[_filled(automation, frame)])
+        return dg.MaterializeResult(
+            metadata=_metadata(automation, frame), check_results=[_filled(automation, frame)]
+        )
 
     return features
 

@@ -76,9 +76,7 @@ def judge(automation: Automation, platform: Platform, window: Window) -> "GateVe
     return verdict
 
 
-def _trained(
-    automation: Automation, platform: Platform, window: Window
-) -> "list[ModelVersion]":
+def _trained(automation: Automation, platform: Platform, window: Window) -> "list[ModelVersion]":
     from model_registry.registration import find
 
     versions = []

@@ -11,6 +11,7 @@ from aios_assets.lifecycle.common import (
     asset_options,
     check_result,
     check_spec,
+    mean_of,
     row_metadata,
     stage,
     windows_of,
@@ -51,7 +52,7 @@ def build_labels(automation: Automation) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 **row_metadata(frame, frame.height),
-                "mean_label": float(frame["label"].mean() or 0.0),
+                "mean_label": mean_of(frame["label"]),
             },
             check_results=[
                 check_result("both_classes", distinct != 1, distinct=distinct, rows=frame.height)

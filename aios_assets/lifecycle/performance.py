@@ -112,7 +112,7 @@ def _judge(
 
 
 def _plain(verdict: PerformanceVerdict | None) -> dict[str, Any] | None:
-    return {name: value for name, value in vars(verdict).items()} if verdict else None
+    return dict(vars(verdict)) if verdict else None
 
 
 def build_performance(automation: Automation) -> dg.AssetsDefinition:
@@ -135,9 +135,7 @@ def build_performance(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def performance(
-        context: dg.AssetExecutionContext, platform: Platform
-    ) -> dg.MaterializeResult:
+    def performance(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with stage("performance"):
             results = [
                 measure(automation, platform, window) for window in windows_of(context, automation)

@@ -55,7 +55,9 @@ def drift_bars(verdict: "DriftVerdict", min_effect: float, most: int = 12) -> by
 
 def as_markdown(png: bytes, title: str) -> dg.MarkdownMetadataValue:
     """Return a picture as markdown metadata, which the UI shows in place."""
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return dg.MetadataValue.md(
+        f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    )
 
 
 def _figure(height: float) -> tuple[Any, Any]:

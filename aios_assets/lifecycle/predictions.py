@@ -14,6 +14,7 @@ from aios_assets.lifecycle.common import (
     asset_options,
     check_result,
     check_spec,
+    mean_of,
     row_metadata,
     stage,
     windows_of,
@@ -52,7 +53,9 @@ def score_window(
     row = list(dict.fromkeys(row))
     rows = missing = 0
     with lake.writer("predictions", window.key) as write:
-        for chunk in lake.stream("features", window.key, [*dict.fromkeys([*row, *names]), "feature_digest"]):
+        for chunk in lake.stream(
+            "features", window.key, [*dict.fromkeys([*row, *names]), "feature_digest"]
+        ):
             scores = {f"score_v{number}": scorer.score(chunk) for number, scorer in challengers}
             score = champion[1].score(chunk) if champion else None
             predictions = chunk.select(
@@ -103,9 +106,7 @@ def build_predictions(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def predictions(
-        context: dg.AssetExecutionContext, platform: Platform
-    ) -> dg.MaterializeResult:
+    def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with stage("predictions"):
             parts = [
                 score_partition(automation, platform, window)
@@ -125,7 +126,7 @@ def _metadata(parts: list[Scored], frame: pl.DataFrame) -> dict[str, Any]:
         **row_metadata(frame.head(0), sum(part.rows for part in parts)),
         "champion": f"version {last.champion}" if last.champion else "none in force",
         "challengers": ", ".join(f"version {n}" for n in last.challengers) or "none",
-        "mean_score": float(frame["score"].mean() or float("nan")),
+        "mean_score": mean_of(frame["score"]),
     }
 
 

@@ -19,6 +19,7 @@ from aios_assets.lifecycle.common import (
     check_result,
     check_spec,
     markdown_table,
+    mean_of,
     row_metadata,
     stage,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from model_registry.registry import ModelVersion
 
 CONFIDENCE = 0.95
+SMALL = 100_000
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Proof:
 
 
 def training_rows(lake: Lake, automation: Automation, window: Window) -> tuple[pl.DataFrame, int]:
-    """Return every labelled event known at the end of a window, latest revision, oldest label first.
+    """Return all labelled events known at the end of a window, oldest label first.
+
+    Of an event with corrections only the latest revision counts.
 
     Returns:
         Row columns of `features` with `label`, `label_known_at` and `scored_digest`; and the
@@ -111,7 +115,7 @@ def make_training_set(
     champion = champion_at(platform.registry, automation.name, window.end)
     frame = joined.with_columns(holdout=_holdout(automation, joined, champion))
     future = (pl.col("known_at") >= window.end) | (pl.col("label_known_at") >= window.end)
-    differing = (joined["feature_digest"] != joined["scored_digest"]).sum()
+    differing = int((joined["feature_digest"] != joined["scored_digest"]).sum())
     proof = Proof(rows.height, joined.height, joined.filter(future).height, differing, unmatched)
     lake.write("training_set", window.key, frame.drop("scored_digest"))
     return frame, proof
@@ -165,9 +169,7 @@ def build_training_set(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def training_set(
-        context: dg.AssetExecutionContext, platform: Platform
-    ) -> dg.MaterializeResult:
+    def training_set(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         window = automation.window(context.partition_key)
         with stage("training_set"):
             frame, proof = make_training_set(automation, platform, window)
@@ -175,8 +177,9 @@ def build_training_set(automation: Automation) -> dg.AssetsDefinition:
             metadata={
                 **row_metadata(frame, frame.height),
                 "holdout_rows": int(frame["holdout"].sum()),
-                "mean_label": float(frame["label"].mean() or 0.0),
-                "label_range": f"{frame['label_known_at'].min()} to {frame['label_known_at'].max()}",
+                "mean_label": mean_of(frame["label"]),
+                "labels_from": str(frame["label_known_at"].min()),
+                "labels_to": str(frame["label_known_at"].max()),
                 "digest": frame_digest(frame),
             },
             check_results=[
@@ -242,17 +245,22 @@ def train_candidate(
 
 
 def _fit(automation: Automation, candidate: Candidate, frame: pl.DataFrame) -> Any:
+    from threadpoolctl import threadpool_limits
+
     from model_registry.formats import to_model_frame
 
     rows = frame.tail(candidate.window) if candidate.window else frame
     train = automation.function(candidate.train)
+    # One thread sums in one order, and does not wait for busy neighbours at every split.
+    threads = 1 if rows.height <= SMALL else None
     try:
-        return train(
-            to_model_frame(rows, automation.spec.feature_columns),
-            rows["label"].to_numpy(),
-            seed=automation.spec.training.seed,
-            **candidate.params,
-        )
+        with threadpool_limits(threads):
+            return train(
+                to_model_frame(rows, automation.spec.feature_columns),
+                rows["label"].to_numpy(),
+                seed=automation.spec.training.seed,
+                **candidate.params,
+            )
     except AiosError:
         raise
     except Exception as error:
@@ -286,7 +294,10 @@ def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDe
 def _version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, Any]:
     names = [name for name in version.metrics if not name.endswith(("_low", "_high"))]
     rows = [
-        (name, *(version.metrics.get(name + bound, float("nan")) for bound in ("", "_low", "_high")))
+        (
+            name,
+            *(version.metrics.get(name + bound, float("nan")) for bound in ("", "_low", "_high")),
+        )
         for name in names
     ]
     return {
@@ -317,7 +328,7 @@ def _card(
     )
     gaps = pl.DataFrame()
     if spec.slices and spec.task == "classification":
-        threshold = float(np.quantile(scores, 1 - held["label"].mean())) if held.height else 0.5
+        threshold = float(np.quantile(scores, 1 - mean_of(held["label"]))) if held.height else 0.5
         gaps = fairness_gaps(held["label"].to_numpy(), scores, held.select(spec.slices), threshold)
     return model_card(
         Card(
@@ -328,6 +339,7 @@ def _card(
             risk=spec.risk,
             task=spec.task,
             label=spec.label.column,
+            metric=spec.gate.metric,
             params=candidate.params,
             data=data,
             metrics=metrics,

@@ -28,7 +28,7 @@ SCHEMA = {
 }
 Row = dict[str, Any]
 
-hours = st.integers(0, 6).map(lambda hour: START + timedelta(hours=hour))
+hours = st.integers(0, 3).map(lambda hour: START + timedelta(hours=hour))
 keys = st.sampled_from(["a", "b"])
 
 
@@ -88,7 +88,7 @@ def look_up(directory: Path, asked: list[tuple[Any, Any]], **changes: Any) -> pl
     rows=feature_rows(),
     asked=asked_rows,
     split=st.integers(0, 14),
-    ttl=st.sampled_from([0, 1, 3]).map(lambda hour: timedelta(hours=hour)),
+    ttl=st.sampled_from([0, 1, 2]).map(lambda hour: timedelta(hours=hour)),
     known_only=st.booleans(),
 )
 def test_join_is_exactly_its_definition(
@@ -166,6 +166,16 @@ def test_a_column_that_is_whole_in_one_file_and_real_in_another_keeps_its_fracti
     write_real.write_parquet(tmp_path / "1.parquet")
     asked = [("a", START + timedelta(hours=2)), ("b", START + timedelta(hours=2))]
     assert look_up(tmp_path, asked)["maybe"].to_list() == [1.0, 0.25]
+
+
+def test_columns_in_another_order_are_found_by_name(tmp_path: Path) -> None:
+    write(tmp_path, [a_row("a", 1, 1, 1)], [a_row("b", 1, 1, 2)])
+    second = tmp_path / "1.parquet"
+    pl.read_parquet(second).select("value", "known_at", "maybe", "event_time", "key").write_parquet(
+        second
+    )
+    asked = [("a", START + timedelta(hours=2)), ("b", START + timedelta(hours=2))]
+    assert look_up(tmp_path, asked)["value"].to_list() == [1, 2]
 
 
 def test_files_being_written_are_not_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -203,6 +204,56 @@ def test_an_offline_view_stays_offline(store: Store, customers: ViewDeclaration)
     assert store.materialize("claims", at(5)) == 0
 
 
+def test_a_time_with_a_zone_is_the_same_instant(store: Store) -> None:
+    tokyo = pl.DataFrame({"customer": ["a", "a"], "event_timestamp": [at(1), at(1)]}).with_columns(
+        pl.col("event_timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
+        - pl.Series([timedelta(0), timedelta(microseconds=1)])
+    )
+    found = store.point_in_time("claims", tokyo)
+    assert found.select(tokyo.columns).equals(tokyo)
+    assert found["amount"].to_list() == [1.0, None]
+
+
+def test_a_view_may_have_the_name_of_its_only_feature(
+    store: Store, customers: ViewDeclaration
+) -> None:
+    store.apply("claims", [replace(customers, name="amount", columns={"amount": "number"})])
+    rows = pl.DataFrame({"customer": ["a"], "event_timestamp": [at(3)]})
+    assert store.point_in_time("claims", rows)["amount"].to_list() == [1.0]
+
+
+def test_automations_applied_at_the_same_time_are_all_kept(
+    customers: ViewDeclaration, tmp_path: Path
+) -> None:
+    names = [f"automation{number}" for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda n: open_store(tmp_path / "home").apply(n, [customers]), names))
+    services = open_store(tmp_path / "home").feast.list_feature_services()
+    assert sorted(service.name for service in services) == names
+
+
+def test_feasts_own_retrieval_takes_pandas_and_full_names(store: Store, tmp_path: Path) -> None:
+    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+
+    rows = pl.DataFrame({"customer": ["b", "a"], "event_timestamp": [at(5), at(0)]}).to_pandas()
+    job = store.feast.get_historical_features(
+        entity_df=rows,
+        features=["claims__customers:amount", "claims__customers:vip"],
+        full_feature_names=True,
+    )
+    job.persist(SavedDatasetFileStorage(str(tmp_path / "saved.parquet")))
+    for found in (pl.from_pandas(job.to_df()), pl.read_parquet(tmp_path / "saved.parquet")):
+        assert found["claims__customers__amount"].to_list() == [2.0, None]
+        assert found["claims__customers__vip"].to_list() == [True, None]
+
+
+def test_feasts_range_of_dates_is_refused(store: Store) -> None:
+    with pytest.raises(AiosError, match="given rows"):
+        store.feast.get_historical_features(
+            features=["claims__customers:amount"], start_date=at(0), end_date=at(9)
+        )
+
+
 def test_an_automation_never_applied_says_so(store: Store) -> None:
     rows = pl.DataFrame({"customer": ["a"], "event_timestamp": [at(3)]})
     with pytest.raises(AiosError, match=r"grid: .*not in the registry\n.*features asset"):
@@ -233,6 +284,7 @@ def test_two_views_with_one_feature_name_are_refused(
         ({"event_timestamp": [at(1)]}, "no column customer"),
         ({"customer": ["a"]}, "no column event_timestamp"),
         ({"customer": ["a"], "event_timestamp": [at(1)], "amount": [1]}, "already have .* amount"),
+        ({"customer": ["a"], "event_timestamp": ["1994-01-02"]}, "holds String, not timestamps"),
     ],
 )
 def test_rows_that_cannot_be_looked_up_are_refused(

@@ -13,6 +13,8 @@ from tests.model_registry import recipes
 def empty_database(tmp_path_factory):
     """A new MLflow database; making one takes seconds, copying it does not."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    # What a first start that was killed leaves behind; the next one must not mind.
+    path.with_name("mlflow.db.new").write_text("half a database")
     registry = Registry(f"sqlite:///{path}", path.parent / "artifacts")
     registry.automations()
     return path

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.statistics.metrics import by_slice, evaluate, fairness_gaps
-from model_registry.cards import Card, TrainingData, limits, model_card, shorten, with_approvals
+from model_registry.cards import (
+    Card,
+    TrainingData,
+    limits,
+    model_card,
+    shorten,
+    with_approvals,
+    with_verdict,
+)
 from model_registry.gate import gate
 
 pytestmark = pytest.mark.unit
@@ -75,7 +83,7 @@ def test_card_says_what_a_reader_asks():
     for words in ("claims@example.com", "1,800", "2024-01-01 to 2024-05-01", "30 days", "`3f9a`"):
         assert words in text
     assert "| roc_auc | 0." in section(text, "Performance")
-    assert "| sex = f | 295 | roc_auc | 0." in section(text, "Slices")
+    assert "| sex = f | 295 | 0." in section(text, "Slices")
     assert "sex: the selection rate differs by" in section(text, "Fairness")
     assert "Left out for too few rows: x" in section(text, "Fairness")
     assert section(text, "Gate").startswith("**pass**")
@@ -122,6 +130,26 @@ def test_approvals_replace_the_promise_of_one():
     text = with_approvals(model_card(make_card()), ["Promotion by ada."], limit=50_000)
     assert section(text, "Approvals") == "- Promotion by ada.\n"
     assert with_approvals(text, ["Promotion by ada."], limit=50_000) == text
+
+
+def test_verdict_replaces_the_former_and_keeps_the_approvals():
+    card = make_card()
+    text = model_card(replace(card, verdict=None))
+    judged = with_verdict(text, card.verdict, limit=50_000)
+    assert judged == model_card(card)
+    approved = with_approvals(text, ["Promotion by ada."], limit=50_000)
+    again = with_verdict(approved, card.verdict, limit=50_000)
+    assert section(again, "Gate").startswith("**pass**")
+    assert section(again, "Approvals") == "- Promotion by ada.\n"
+
+
+def test_long_card_keeps_gate_and_approvals_in_the_short_form():
+    text = model_card(replace(make_card(), limits=["a limit"] * 2_000))
+    short = shorten(text, 5_000)
+    assert len(short) <= 5_000
+    assert "The card continues in `card.md`" in short
+    assert section(short, "Gate") == section(text, "Gate")
+    assert section(short, "Approvals") == section(text, "Approvals")
 
 
 @given(

@@ -184,6 +184,7 @@ class TestApply:
         assert said["status"] == "pass"
         assert said["chosen"] is True
         assert said["estimate"]["value"] > 0.6
+        assert "## Gate\n\n**fail**" in registry.get("claims", 2).card
 
     def test_later_decisions_stay(self, registry, boosting):
         version = enrol(registry, "good", boosting, candidate="good")

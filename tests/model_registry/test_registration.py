@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlparse
@@ -72,7 +73,7 @@ def test_long_card_is_cut_in_the_description_and_whole_in_the_run(registry, boos
     version = enrol(registry, "a", boosting, card=card)
     described = registry.client.get_model_version("claims", "1").description
     assert len(described) <= 5000
-    assert described.endswith("`card.md` among the run's artefacts.*")
+    assert described.endswith("`card.md` among the run's artefacts.*\n")
     root = Path(urlparse(registry.client.get_run(version.run_id).info.artifact_uri).path)
     assert (root / "card.md").read_text() == card
 
@@ -210,6 +211,33 @@ def test_new_client_on_a_locked_database_gives_up_in_time(registry, tmp_path):
             late.versions("claims")
         other.rollback()
     assert late.versions("claims") == []
+
+
+@pytest.fixture
+def full_disk():
+    """No file can grow beyond 16 KB while the block runs."""
+
+    @contextmanager
+    def full():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return full
+
+
+@pytest.mark.parametrize("kind", ["boosting", "network"])
+def test_full_disk_is_a_clear_error_and_loses_nothing(registry, request, full_disk, kind):
+    model = request.getfixturevalue(kind)
+    kept = enrol(registry, "a", model)
+    with full_disk(), pytest.raises(AiosError, match=r"cannot be (written|used)") as error:
+        enrol(registry, "b", model)
+    assert "run this again" in error.value.fix
+    assert registry.versions("claims") == [kept]
+    assert enrol(registry, "b", model).number == 2
 
 
 def test_file_that_is_no_database_is_a_clear_error(tmp_path):

@@ -8,8 +8,11 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# Every library that would phone home when imported or first used is told not to.
-_QUIET = {
+# Set before the libraries below load: none of them phones home, MLflow keeps its routine to
+# itself, and OpenMP threads sleep while they wait instead of taking the core from a neighbour.
+_LIBRARIES = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "FEAST_USAGE": "False",
@@ -40,7 +43,7 @@ class Settings:
     @classmethod
     def from_env(cls) -> Settings:
         """Read the settings from the process environment."""
-        home = Path(os.environ.get("AIOS_HOME", ".aios")).resolve()
+        home = Path(os.environ.get("AIOS_HOME") or ".aios").resolve()
         automations = os.environ.get("AIOS_AUTOMATIONS")
         return cls(
             home=home,
@@ -53,7 +56,7 @@ class Settings:
         )
 
 
-def silence_telemetry() -> None:
-    """Turn off usage statistics of the libraries below us, unless the user set them."""
-    for name, value in _QUIET.items():
+def configure_libraries() -> None:
+    """Set the environment of the libraries below us, where the user did not."""
+    for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)

@@ -20,6 +20,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from aios.errors import AiosError
 from aios.windows import Cadence
@@ -54,6 +55,20 @@ def _cron(value: str) -> str:
     return value
 
 
+def _wrong(problem: str, *at: str | int) -> PydanticCustomError:
+    """Return the error of a value that does not suit another; `at` leads to it from its model."""
+    return PydanticCustomError("inconsistent", "{problem}", {"problem": problem, "at": at})
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves dates as text: an impossible one is then an error of its field, with its line."""
+
+    yaml_implicit_resolvers = {
+        first: [pair for pair in resolvers if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*:[a-z_][a-z0-9_]*$")]
@@ -85,7 +100,7 @@ class Source(Model):
         if (self.module is None) == (self.table is None):
             raise ValueError("give either 'module' or 'table'")
         if self.end and self.end <= self.start:
-            raise ValueError(f"'end' ({self.end}) must lie after 'start' ({self.start})")
+            raise _wrong(f"it must lie after 'start' ({self.start})", "end")
         return self
 
 
@@ -102,11 +117,12 @@ class Column(Model):
     @model_validator(mode="after")
     def _rules_suit_type(self) -> Column:
         if self.allowed is not None and self.type not in ("text", "category"):
-            raise ValueError(f"'allowed' is for text and category, this column is {self.type}")
-        if (self.min, self.max) != (None, None) and self.type not in ("integer", "number"):
-            raise ValueError(f"'min' and 'max' are for numbers, this column is {self.type}")
+            raise _wrong(f"it is for text and category, this column is {self.type}", "allowed")
+        for name in ("min", "max"):
+            if getattr(self, name) is not None and self.type not in ("integer", "number"):
+                raise _wrong(f"it is for numbers, this column is {self.type}", name)
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"'min' ({self.min:g}) is greater than 'max' ({self.max:g})")
+            raise _wrong(f"it is less than 'min' ({self.min:g})", "max")
         return self
 
 
@@ -231,40 +247,41 @@ class Spec(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
         columns = self.contract.columns
-        for field, name in [("id", self.id), ("entity", self.entity), *self._timed()]:
+        named: list[tuple[str, tuple[str | int, ...]]] = [
+            (self.id, ("id",)),
+            (self.entity, ("entity",)),
+            *((name, (field,)) for field, name in self._times()),
+            *((name, ("slices", i)) for i, name in enumerate(self.slices)),
+            *((view.entity, ("features", i, "entity")) for i, view in enumerate(self.features)),
+        ]
+        for name, at in named:
             if name not in columns:
-                raise ValueError(f"{field}: column '{name}' is not in the contract")
-        for field, name in self._timed():
+                raise _wrong(f"column '{name}' is not in the contract", *at)
+        for field, name in self._times():
             if columns[name].type != "time":
-                raise ValueError(f"{field}: column '{name}' must have type 'time'")
+                raise _wrong(f"column '{name}' must have type 'time'", field)
         if self.label.column in columns:
-            raise ValueError(f"label: '{self.label.column}' must not be a column of the contract")
-        for name in self.slices:
-            if name not in columns:
-                raise ValueError(f"slices: column '{name}' is not in the contract")
-        for view in self.features:
-            if view.entity not in columns:
-                raise ValueError(f"features: entity '{view.entity}' is not in the contract")
-        self._unique("features", [column for view in self.features for column in view.columns])
-        self._unique("features", [view.name for view in self.features])
-        self._unique("candidates", [candidate.name for candidate in self.candidates])
-        if self.label.column in self.feature_columns:
-            raise ValueError(f"features: the label '{self.label.column}' is among them")
-        entities = {self.id, self.entity, *(view.entity for view in self.features)}
-        for name in sorted(self.feature_columns.keys() & (entities | _RESERVED)):
-            raise ValueError(f"features: the name '{name}' is taken; call the feature otherwise")
+            raise _wrong("the label must not be a column of the contract", "label", "column")
+        self._check_names()
         return self
 
-    def _timed(self) -> list[tuple[str, str]]:
-        return [("event_time", self.event_time)] + (
-            [("known_at", self.known_at)] if self.known_at else []
-        )
+    def _check_names(self) -> None:
+        taken = {self.id, self.entity, self.label.column} | _RESERVED
+        taken |= {view.entity for view in self.features}
+        for i, view in enumerate(self.features):
+            for name in view.columns:
+                if name in taken:
+                    raise _wrong(f"the name '{name}' is taken", "features", i, "columns", name)
+                taken.add(name)
+        for field in ("features", "candidates"):
+            names = [one.name for one in getattr(self, field)]
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    raise _wrong(f"'{name}' is declared twice", field, i, "name")
 
-    @staticmethod
-    def _unique(field: str, names: list[str]) -> None:
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"{field}: {', '.join(doubled)} is declared twice")
+    def _times(self) -> list[tuple[str, str]]:
+        known = [("known_at", self.known_at)] if self.known_at else []
+        return [("event_time", self.event_time), *known]
 
     @property
     def feature_columns(self) -> dict[str, FeatureKind]:
@@ -281,7 +298,7 @@ def load_spec(folder: Path) -> Spec:
     path = folder / "defs.yaml"
     try:
         text = path.read_text()
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)
     except FileNotFoundError:
         raise AiosError(
             "there is no declaration", where=str(path), fix="Write one, or run 'aios new'."
@@ -306,6 +323,9 @@ def parse_spec(attributes: Any, path: Path, text: str) -> Spec:
     except ValidationError as error:
         first = error.errors()[0]
     location = [part for part in first["loc"] if not str(part).startswith("function-")]
+    location += first.get("ctx", {}).get("at", ())
+    if first["type"] == "invalid_key":  # such as `on`, which YAML reads as true
+        location.pop()
     field = ".".join(str(part) for part in location) or "attributes"
     line = _line_of(yaml.compose(text), ["attributes", *location])
     message = first["msg"].removeprefix("Value error, ")

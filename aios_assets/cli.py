@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aios.errors import AiosError
-from aios.settings import Settings, silence_telemetry
+from aios.settings import Settings, configure_libraries
 
 if TYPE_CHECKING:
     from model_registry.registry import Registry
@@ -254,7 +254,7 @@ def dev(
 
 
 def _settings() -> Settings:
-    silence_telemetry()
+    configure_libraries()
     settings = Settings.from_env()
     settings.home.mkdir(parents=True, exist_ok=True)
     return settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from aios.automation import automation_folders
-from aios.settings import Settings, silence_telemetry
+from aios.settings import Settings, configure_libraries
 from aios_assets.component import Automation, broken_automation
 from aios_assets.resources import Platform
 from sensors.watch import build_registry_sensor, failure_sensor
@@ -33,5 +33,5 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the code location's definitions."""
-    silence_telemetry()
+    configure_libraries()
     return build_definitions(Settings.from_env())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios.errors import AiosError
-from aios.settings import PROJECT, Settings, silence_telemetry
+from aios.settings import PROJECT, Settings, configure_libraries
 from jobs.failures import failure_message
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITI
 
 def prepare_home(settings: Settings) -> Path:
     """Make `DAGSTER_HOME` under `AIOS_HOME` with the project's `dagster.yaml`; return it."""
-    silence_telemetry()
+    configure_libraries()
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     wanted = (PROJECT / "dagster.yaml").read_bytes()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from aios.lake import Lake
-from aios.settings import Settings, silence_telemetry
+from aios.settings import Settings, configure_libraries
 
 if TYPE_CHECKING:
     from feature_repo.store import Store
@@ -57,7 +57,7 @@ class Platform(dg.ConfigurableResource):
 def _open_store(home: str, online_store: str | None) -> Store:
     from feature_repo.store import open_store
 
-    silence_telemetry()
+    configure_libraries()
     return open_store(Path(home), online_url=online_store)
 
 
@@ -65,5 +65,5 @@ def _open_store(home: str, online_store: str | None) -> Store:
 def _open_registry(uri: str, artifacts: str) -> Registry:
     from model_registry.registry import Registry
 
-    silence_telemetry()
+    configure_libraries()
     return Registry(uri, Path(artifacts))

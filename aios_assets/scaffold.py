@@ -41,6 +41,8 @@ MESSY = 0.95
 MAX_CATEGORIES = 200
 WORDS_FOR_MISSING = ["", "?", "-", ".", "na", "n/a", "nan", "nil", "none", "null", "missing"]
 BOOLEANS = [{"yes", "no"}, {"true", "false"}, {"y", "n"}, {"t", "f"}]
+CODE = r"^[+-]?0\d"
+"""A leading zero: digits that name something."""
 EXACT = 2**53
 """Integers from here on are no longer exact as floats, which is how the contract reads them."""
 
@@ -442,8 +444,8 @@ def _type_of(values: pl.Series) -> ColumnType:
         return "number"
     if values.dtype == pl.Boolean or set(text.str.to_lowercase().unique()) in BOOLEANS:
         return "boolean"
-    if text.is_empty() or text.str.contains(r"^[+-]?0\d").any():
-        return "text"  # a leading zero belongs to a code
+    if text.is_empty() or text.str.contains(CODE).any():
+        return "text"
     whole = _typed("integer", text)
     if not (whole.null_count() or text.str.contains(".", literal=True).any()):
         return "integer" if whole.abs().max() < EXACT else "number"  # type: ignore[operator]
@@ -477,7 +479,8 @@ def _feature_of(
         return "number", ""
     values = known.filter(~known.str.to_lowercase().is_in(WORDS_FOR_MISSING))
     numbers = _typed("number", values).drop_nulls()
-    if numbers.n_unique() > 1 and numbers.len() >= MESSY * values.len():
+    amounts = numbers.n_unique() > 1 and not values.str.contains(CODE).any()
+    if amounts and numbers.len() >= MESSY * values.len():
         return "number", ""
     distinct = present.n_unique()
     if distinct > min(MAX_CATEGORIES, table.frame.height // 10):
@@ -527,7 +530,7 @@ def _feature_names(table: Table, columns: list[Column]) -> dict[str, Column]:
         base = _identifier(column.name) or f"column_{position}"
         base += "_days_before" if column.kind == "days" else ""
         name, number = base, 1
-        while name in others or name.startswith("score_v") or keyword.iskeyword(name):
+        while name in others or re.match(r"score_v\d", name) or keyword.iskeyword(name):
             name, number = f"{base}_value{number if number > 1 else ''}", number + 1
         names[name] = column
     return names

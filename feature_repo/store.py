@@ -98,6 +98,17 @@ class Store:
                 partial=False,
             )
 
+    def forget(self, automation: str) -> None:
+        """Remove the automation's views and what they have put online."""
+        if not (self.home / "feast" / "registry.db").exists() and not self._registry_url:
+            return
+        if self._applied_digest(automation) is None:
+            return
+        with self._lock():
+            service = self._service(automation)
+            views = self._views(service)
+            self.feast.apply([], objects_to_delete=[service, *views], partial=False)
+
     def point_in_time(
         self, automation: str, entity_rows: pl.DataFrame, *, time_column: str = "event_timestamp"
     ) -> pl.DataFrame:

@@ -116,14 +116,14 @@ class Registry:
 
     def automations(self) -> list[str]:
         """Names of the automations that have a registered model, sorted."""
-        return sorted(model.name for model in _pages(self.client.search_registered_models))
+        return sorted(model.name for model in pages(self.client.search_registered_models))
 
     def versions(self, automation: str) -> list[ModelVersion]:
         """Every complete version of an automation, oldest first; empty before the first one.
 
         Versions that something else put under the name, without this package's tags, are left out.
         """
-        rows = _pages(self.client.search_model_versions, filter_string=f"name='{automation}'")
+        rows = pages(self.client.search_model_versions, filter_string=f"name='{automation}'")
         return sorted(
             (_version(row) for row in rows if KEY_TAG in row.tags), key=lambda item: item.number
         )
@@ -253,7 +253,8 @@ def _version(row: MlflowVersion) -> ModelVersion:
     )
 
 
-def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+def pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    """Yield what an MLflow search finds, page after page."""
     token = None
     while True:
         page = search(**arguments, page_token=token)

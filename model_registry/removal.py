@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_registry.registry import Registry
+from model_registry.registry import Registry, pages
 
 
 def forget(registry: Registry, automation: str) -> None:
@@ -15,5 +15,9 @@ def forget(registry: Registry, automation: str) -> None:
     with registry.writing(automation):
         registry.client.delete_registered_model(automation)
         experiment = registry.experiment(automation)
-        for run in registry.client.search_runs([experiment], max_results=1000):
+        # What is deleted leaves the search, so each list is taken before the first is deleted.
+        models = pages(registry.client.search_logged_models, experiment_ids=[experiment])
+        for model in list(models):
+            registry.client.delete_logged_model(model.model_id)
+        for run in list(pages(registry.client.search_runs, experiment_ids=[experiment])):
             registry.client.delete_run(run.info.run_id)

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from aios.automation import Automation
-from aios.settings import Settings, silence_telemetry
+from aios.settings import Settings, configure_libraries
 
 # Before any library reads them: numerical libraries size their pools when they are loaded.
-silence_telemetry()
+configure_libraries()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis_settings.register_profile(

@@ -1,6 +1,8 @@
 """The contract of events as a Great Expectations suite, applied row by row."""
 
+import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -98,14 +100,7 @@ def _unexpected(spec: Spec, events: pl.DataFrame) -> pl.DataFrame:
         return _no_failures()
     import great_expectations as gx
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    batch = (
-        context.data_sources.add_pandas("source")
-        .add_dataframe_asset("events")
-        .add_batch_definition_whole_dataframe("partition")
-        .get_batch({"dataframe": events.to_pandas()})
-    )
+    batch = _batches().get_batch({"dataframe": events.to_pandas()})
     suite = gx.ExpectationSuite("contract", expectations=expectations(spec))
     results = batch.validate(
         suite, result_format={"result_format": "COMPLETE", "include_unexpected_rows": False}
@@ -123,6 +118,18 @@ def _unexpected(spec: Spec, events: pl.DataFrame) -> pl.DataFrame:
             rows = result.result["unexpected_index_list"]
             frames.append(_failures(meta["rule"], meta["column"], rows))
     return pl.concat(frames)
+
+
+@lru_cache(maxsize=1)
+def _batches() -> Any:
+    """Return what turns frames into batches; its context makes temporary folders, so only one."""
+    import great_expectations as gx
+
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    events = context.data_sources.add_pandas("source").add_dataframe_asset("events")
+    return events.add_batch_definition_whole_dataframe("partition")
 
 
 def expectations(spec: Spec) -> "list[Expectation]":

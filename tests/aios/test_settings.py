@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aios.settings import PROJECT, Settings, silence_telemetry
+from aios.settings import PROJECT, Settings, configure_libraries
 
 pytestmark = pytest.mark.unit
 
@@ -50,6 +50,6 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_telemetry_is_off_unless_the_user_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEAST_USAGE", raising=False)
     monkeypatch.setenv("DO_NOT_TRACK", "0")
-    silence_telemetry()
+    configure_libraries()
     assert os.environ["FEAST_USAGE"] == "False"
     assert os.environ["DO_NOT_TRACK"] == "0"

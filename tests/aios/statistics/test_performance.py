@@ -72,11 +72,11 @@ def test_rate_holds_under_mild_autocorrelation_of_batch_means() -> None:
 def test_heavy_tailed_losses_keep_the_rate() -> None:
     generator = np.random.default_rng(9)
     alarms = 0
-    for _ in range(60):
-        draws = generator.lognormal(0, 1.5, size=(61, 100))
+    for _ in range(120):
+        draws = generator.lognormal(0, 1.5, size=(80, 100))
         gate = Sample.of(generator.lognormal(0, 1.5, size=500))
         alarms += performance_verdict(gate, [Sample.of(row) for row in draws]).status == "worse"
-    assert alarms <= 3
+    assert alarms <= 2
 
 
 def test_change_after_a_quiet_time_is_found_within_three_batches() -> None:

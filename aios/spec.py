@@ -199,10 +199,13 @@ class Drift(Model):
 
 
 class Performance(Model):
-    """When realised loss on matured labels counts as worse than at the gate."""
+    """When realised loss on matured labels counts as worse than at the gate.
 
-    false_alarm_rate: Share = 0.01
-    min_effect: Annotated[float, Field(gt=0)] = 0.1
+    `min_effect` is a share of the loss at the gate; `false_alarm_rate` is for a champion's life.
+    """
+
+    false_alarm_rate: Share = 0.02
+    min_effect: Annotated[float, Field(gt=0)] = 0.2
 
 
 class Retrain(Model):

@@ -39,7 +39,7 @@ DAMAGED = 0.01
 MESSY = 0.95
 """Share of a text column's known values that must be numbers for it to become one."""
 MAX_CATEGORIES = 200
-WORDS_FOR_MISSING = ["", "?", "-", ".", "na", "n/a", "nan", "nil", "none", "null", "missing"]
+WORDS_FOR_MISSING = ["", "?", "-", ".", "na", "n/a", "nan", "nil", "none", "null", "missing", "inf"]
 BOOLEANS = [{"yes", "no"}, {"true", "false"}, {"y", "n"}, {"t", "f"}]
 CODE = r"^[+-]?0\d"
 """A leading zero: digits that name something."""
@@ -402,8 +402,9 @@ def _usable(table: Table, name: str) -> bool:
 
 
 def _speakable(name: str) -> bool:
-    """Whether a name means one column: Polars reads `*` and `^...$` as patterns."""
-    return bool(name.strip()) and name != "*" and not (name.startswith("^") and name.endswith("$"))
+    """Whether a name means one column: Polars reads `*` and `^...$` as patterns, Arrow no NUL."""
+    pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
+    return bool(name.strip()) and not pattern and "\0" not in name
 
 
 def _readable(dtype: pl.DataType) -> bool:
@@ -768,8 +769,9 @@ def _typed(kind: ColumnType, values: pl.Series) -> pl.Series:
 
 def _quoted(text: str) -> str:
     """A text as a YAML scalar that reads back as this text, also inside braces."""
-    dumped = yaml.safe_dump([text], default_flow_style=True, width=10**9, allow_unicode=False)
-    return dumped[1:].rstrip("\n")[:-1]
+    style = None if text.isprintable() else '"'  # the other styles break lines instead of \\n
+    dumped = yaml.safe_dump([text], default_flow_style=True, default_style=style, width=10**9)
+    return dumped.rstrip("\n").removeprefix("[").removesuffix("]")
 
 
 def _literal(text: str) -> str:

@@ -1,6 +1,6 @@
 """What every stage shares: keys, owners, partitions, and errors that reach the UI whole."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,28 +83,23 @@ def check_result(
     return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=metadata)
 
 
-def column_schema(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -> dg.TableSchema:
-    """Return a frame's columns as Dagster's column schema."""
-    notes = notes or {}
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(name, _type_name(dtype), description=notes.get(name))
-            for name, dtype in frame.schema.items()
-        ]
-    )
-
-
 def mean_of(values: pl.Series) -> float:
     """Return the mean of a column of numbers; NaN where it has none."""
     mean = values.mean()
     return float(mean) if isinstance(mean, int | float) else float("nan")
 
 
-def row_metadata(frame: pl.DataFrame, rows: int) -> dict[str, Any]:
-    """Return row count and column schema under the names that the UI knows."""
+def row_metadata(
+    frame: pl.DataFrame, rows: int, notes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return row count and column schema, with notes by column, under the UI's own names."""
+    columns = [
+        dg.TableColumn(name, _type_name(dtype), description=(notes or {}).get(name))
+        for name, dtype in frame.schema.items()
+    ]
     return {
         "dagster/partition_row_count": rows,
-        "dagster/column_schema": column_schema(frame),
+        "dagster/column_schema": dg.TableSchema(columns=columns),
     }
 
 
@@ -127,6 +122,3 @@ def _type_name(dtype: pl.DataType) -> str:
     if dtype.is_temporal():
         return "time"
     return _ARROW_NAMES.get(type(dtype), str(dtype).lower())
-
-
-Builder = Callable[[Automation], dg.AssetsDefinition]

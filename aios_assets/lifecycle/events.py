@@ -140,10 +140,11 @@ def build_events(automation: Automation) -> dg.AssetsDefinition:
 
 
 def _metadata(automation: Automation, parts: list[Ingested]) -> dict[str, Any]:
+    notes = {name: one.description for name, one in automation.spec.contract.columns.items()}
     broken = pl.concat([part.broken for part in parts])
     counts = broken.group_by("rule", "column").agg(pl.col("rows").sum()).sort("rule", "column")
     return {
-        **row_metadata(parts[-1].events, sum(part.events.height for part in parts)),
+        **row_metadata(parts[-1].events, sum(part.events.height for part in parts), notes),
         "fetched": sum(part.fetched for part in parts),
         "quarantined": sum(part.quarantine.height for part in parts),
         "corrections": sum(int((part.events["revision"] > 0).sum()) for part in parts),

@@ -191,6 +191,10 @@ def build_online_features(automation: Automation) -> dg.AssetsDefinition:
         **options,
         deps=[[automation.name, "features"]],
         description="The latest features of every entity in Feast's online store.",
+        automation_condition=(
+            dg.AutomationCondition.eager()
+            & dg.AutomationCondition.all_deps_blocking_checks_passed()
+        ),
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def online_features(

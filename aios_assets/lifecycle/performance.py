@@ -107,7 +107,7 @@ def _judge(
         baseline,
         [batch for batch in batches if batch.n],
         false_alarm_rate=settings.false_alarm_rate,
-        min_effect=settings.min_effect * baseline.mean,
+        min_effect=settings.min_effect,
     )
 
 

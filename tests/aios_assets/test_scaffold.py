@@ -94,7 +94,7 @@ def check_whole(folder: Path, *, rows: int = KEPT) -> pl.DataFrame:
     assert checked.bad.height == 0, checked.broken
     features = automation.function(spec.features[0].function)(checked.good)
     view = spec.features[0]
-    assert features.columns == [view.entity, "event_time", "known_at", *view.columns]
+    assert {*features.columns} == {view.entity, "event_time", "known_at", *view.columns}
     kinds = {"number": pl.Float64, "category": pl.String}
     assert all(features.schema[name] == kinds[kind] for name, kind in view.columns.items())
     assert all(name.isidentifier() and name.isascii() for name in view.columns)
@@ -316,10 +316,10 @@ def test_a_short_table_is_no_proof_that_a_column_is_always_filled(make: Make) ->
 
 @loop
 def test_infinite_and_empty_numbers_reach_no_model(make: Make) -> None:
-    amounts = ["inf", "NaN", None, " 2.5 "] * 100
+    amounts = [("inf", "NaN", None, f" {i}.5 ")[i % 4] for i in range(400)]
     folder = make(hourly(amount=amounts))
     features = loaded(folder).function("features:facts")(typed_events(folder))
-    assert features["amount"].head(4).to_list() == [None, None, None, 2.5]
+    assert features["amount"].head(4).to_list() == [None, None, None, 3.5]
 
 
 @unit

@@ -8,6 +8,10 @@ from datetime import datetime
 
 from aios.spec import Spec
 
+# Labels that a model is taken to need: beyond them growth is a share of this many, since a share
+# of all would let an old automation learn nothing new for years.
+MEMORY = 4_000
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -47,13 +51,15 @@ def retrain_reason(spec: Spec, facts: Facts) -> str | None:
     if facts.at - facts.last_try < spec.retrain.cooldown:
         return None
     recent = list(facts.drift)[-spec.drift.confirm :]
-    grown = facts.labels / max(facts.trained_on, 1) - 1
+    fresh = facts.labels - facts.trained_on
     if "performance" in spec.retrain.triggers and facts.performance == "worse":
         return "realised performance is worse than at the gate"
     if "drift" in spec.retrain.triggers and recent == ["drift"] * spec.drift.confirm:
         return f"drift in {spec.drift.confirm} consecutive partitions"
-    if "labels" in spec.retrain.triggers and grown >= spec.retrain.growth:
-        return f"{grown:.0%} more labels than at the latest training"
-    if not facts.has_champion and facts.labels > facts.trained_on:
+    if "labels" in spec.retrain.triggers and (
+        fresh >= spec.retrain.growth * min(facts.trained_on, MEMORY)
+    ):
+        return f"{fresh} new labels since the latest training on {facts.trained_on}"
+    if not facts.has_champion and fresh:
         return "no champion is in force and there are new labels"
     return None

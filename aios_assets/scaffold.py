@@ -12,13 +12,13 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from string import Template
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import polars as pl
 import yaml
@@ -353,10 +353,6 @@ def _task(table: Table, task: Task | None) -> Task:
             where=where,
             fix="Give rows with different outcomes: from one alone nothing can be learned.",
         )
-    if not table.labels.drop_nulls().is_finite().all():
-        raise AiosError(
-            "the target has infinite values", where=where, fix="Leave unknown outcomes empty."
-        )
     if task == "regression" or values.to_list() == [0.0, 1.0]:
         return task or "classification"
     if task is None and values.len() > 20:
@@ -450,10 +446,9 @@ def _type_of(values: pl.Series) -> ColumnType:
     whole = _typed("integer", text)
     if not (whole.null_count() or text.str.contains(".", literal=True).any()):
         return "integer" if whole.abs().max() < EXACT else "number"  # type: ignore[operator]
-    for kind in ("number", "time"):
-        if not _typed(kind, text).null_count():
-            return cast("ColumnType", kind)
-    return "text"
+    if not _typed("number", text).null_count():
+        return "number"
+    return "text" if _typed("time", text).null_count() else "time"
 
 
 def _feature_of(
@@ -502,15 +497,16 @@ def _repeats_target(table: Table, known: pl.Series) -> bool:
 
 def _held(kind: ColumnType, known: pl.Series) -> str:
     present = known.drop_nulls()
+    low, high = cast("Any", present.min()), cast("Any", present.max())
     empty = f", {known.null_count() / known.len():.2%} empty" if known.null_count() else ""
     if present.is_empty():
         return "always empty"
     if kind in ("integer", "number"):
-        return f"{present.min():g} to {present.max():g}{empty}"
+        return f"{low:g} to {high:g}{empty}"
     if kind == "boolean":
         return f"{present.mean():.1%} true{empty}"
     if kind == "time":
-        return f"{present.min():%Y-%m-%d} to {present.max():%Y-%m-%d}{empty}"
+        return f"{low:%Y-%m-%d} to {high:%Y-%m-%d}{empty}"
     common = present.value_counts(sort=True)["value"].to_list()
     shown = _plain(", ".join(str(value)[:30] for value in sorted(common[:4])))
     return f"{len(common)} values: {shown}{', ...' if len(common) > 4 else ''}{empty}"
@@ -590,11 +586,8 @@ def _values(
     kinds = {one: "category" if c.kind == "category" else "number" for one, c in features.items()}
     kinds |= dict.fromkeys(calendar, "number")
     purpose = f"Predict {table.target} of each row of {table.data.name}."
-    candidates = (
-        ["blend", "gradient_boosting", "logistic_regression"]
-        if classification
-        else ["blend_regression", "gradient_boosting_regression", "ridge_regression"]
-    )
+    # One candidate: to choose among several by a small holdout costs more than it brings.
+    candidate = "blend" if classification else "blend_regression"
     return {
         "name": name,
         "description": _quoted(purpose),
@@ -615,7 +608,7 @@ def _values(
         "slices": ", ".join(map(_quoted, slices)),
         "columns": "\n".join(f"      {_contract_line(table, columns, one)}" for one in columns),
         "features": "\n".join(f"        {_quoted(one)}: {kind}" for one, kind in kinds.items()),
-        "candidates": "\n".join(f'    - {{name: {c}, train: "models:{c}"}}' for c in candidates),
+        "candidates": f'    - {{name: {candidate}, train: "models:{candidate}"}}',
         "min_rows": str(min_rows),
         "gate_rows": str(gate_rows),
         "drift_rows": str(min(200, max(20, rows // 20))),
@@ -679,11 +672,12 @@ def _facts(
     task: Task,
 ) -> str:
     labels = table.labels.drop_nulls()
+    low, high = cast("Any", labels.min()), cast("Any", labels.max())
     unknown = table.frame.height - labels.len()
     outcome = (
         f"{float(labels.mean()):.1%} yes"  # type: ignore[arg-type]
         if task == "classification"
-        else f"{labels.min():g} to {labels.max():g}, mean {labels.mean():g}"
+        else f"{low:g} to {high:g}, mean {labels.mean():g}"
     )
     renamed = [
         f"`{_plain(column.name)}` is feature `{name}`"
@@ -708,9 +702,11 @@ def _left_out(table: Table, columns: list[Column]) -> str:
     if table.entity != table.id:
         lines.append(f"- `{_plain(table.entity)}` is the entity")
     known = {one.name for one in columns} | {table.target}
-    for name in table.frame.columns:
-        if name not in known:
-            lines.append(f"- `{_plain(name)}` {_unusable_because(table, name)}")
+    lines += [
+        f"- `{_plain(name)}` {_unusable_because(table, name)}"
+        for name in table.frame.columns
+        if name not in known
+    ]
     return "\n".join(lines) or "- none"
 
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import polars as pl
 
-from aios.statistics.drift import Profile, drift_verdict
+from aios.statistics.drift import drift_verdict
+from aios.statistics.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from aios.automation import Automation
-from aios.statistics.drift import Profile, drift_verdict
+from aios.statistics.drift import drift_verdict
 from aios.statistics.metrics import evaluate
+from aios.statistics.profile import Profile
 from benchmarks.workloads import START, automation, events, settings
 
 DAY = timedelta(days=1)

@@ -33,7 +33,7 @@ def prepare(home: Path, rows: int) -> None:
     """Write the features of one partition and a trained model."""
     import skops.io
 
-    from model_registry.formats import to_model_frame
+    from model_registry.frames import to_model_frame
 
     span = timedelta(days=1)
     train = events(20_000, START, span, seed=1)
@@ -66,7 +66,8 @@ def measure(home: Path, variant: str) -> dict[str, Any]:
     from aios_assets.lifecycle.decisions import decide_window
     from aios_assets.lifecycle.predictions import score_window
     from benchmarks.workloads import settings
-    from model_registry.formats import TRUSTED_TYPES, in_memory, to_model_frame
+    from model_registry.formats import TRUSTED_TYPES, in_memory
+    from model_registry.frames import to_model_frame
 
     model = skops.io.load(home / "model.skops", trusted=list(TRUSTED_TYPES))
     lake = Lake(home / "lake")

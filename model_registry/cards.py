@@ -60,8 +60,8 @@ class Card:
         label: The label's column.
         metrics: On the held-out rows.
         confidence: Level of the metrics' intervals.
-        slices: From `aios.statistics.metrics.by_slice`.
-        gaps: From `aios.statistics.metrics.fairness_gaps`; empty without slices.
+        slices: From `aios.statistics.slices.by_slice`.
+        gaps: From `aios.statistics.slices.fairness_gaps`; empty without slices.
         limits: From `limits`.
         verdict: The gate's; None when it was not asked.
         promotion: Who lets it decide: `manual` or `automatic`.
@@ -94,7 +94,7 @@ def limits(
 
     Args:
         features: The training rows' feature columns.
-        slices: From `aios.statistics.metrics.by_slice`.
+        slices: From `aios.statistics.slices.by_slice`.
         drifted: Features found to have drifted when it was trained; None when not measured.
     """
     said = ["Says nothing about values outside those it was trained on: " + _ranges(features)]

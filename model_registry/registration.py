@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aios.errors import AiosError
 from model_registry import formats
 from model_registry.cards import shorten
+from model_registry.frames import Kind
 from model_registry.registry import (
     CANDIDATE_TAG,
     DESCRIPTION_LIMIT,
@@ -50,7 +51,7 @@ def register(
     key: str,
     model: Any,
     task: formats.Task,
-    columns: Mapping[str, formats.Kind],
+    columns: Mapping[str, Kind],
     sample: pl.DataFrame,
     trained_until: datetime,
     params: Mapping[str, Any],
@@ -232,7 +233,7 @@ def _log_numbers(
     metrics: Mapping[str, float],
     trained_until: datetime,
     digest: str,
-    columns: Mapping[str, formats.Kind],
+    columns: Mapping[str, Kind],
 ) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 

@@ -71,7 +71,7 @@ def described(repository: dg.RepositoryDefinition) -> dict[str, Any]:
             "owners": list(spec.owners),
             "partitions": partitions(spec.partitions_def),
             "backfill": str(one.backfill_policy) if one.backfill_policy else "run by run",
-            "automation": spec.automation_condition and str(spec.automation_condition),
+            "automation": conditions(spec.automation_condition),
             "checks": {
                 check.name: "blocking" if check.blocking else "reports"
                 for check in one.check_specs
@@ -105,6 +105,13 @@ def described(repository: dg.RepositoryDefinition) -> dict[str, Any]:
             for one in repository.sensor_defs
         },
     }
+
+
+def conditions(condition: dg.AutomationCondition[Any] | None) -> list[str | None]:
+    if condition is None:
+        return []
+    parts = [condition] if condition.get_label() else condition.children
+    return [part.get_label() for part in parts]
 
 
 def partitions(definition: dg.PartitionsDefinition[Any] | None) -> dict[str, str] | None:

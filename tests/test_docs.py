@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aios import policy, spec
+from aios.settings import _LIBRARIES
 from aios_assets.cli import app
 
 pytestmark = pytest.mark.unit
@@ -104,7 +105,9 @@ DOCUMENTED = [("docs/declaration.md", one) for one in models(spec.Spec)]
 DOCUMENTED += [("docs/policy.md", one) for one in models(policy.Policy)]
 
 
-@pytest.mark.parametrize(("page", "model"), DOCUMENTED, ids=lambda value: str(value)[-30:])
+@pytest.mark.parametrize(
+    ("page", "model"), DOCUMENTED, ids=[model.__name__ for _, model in DOCUMENTED]
+)
 def test_every_field_is_documented_with_its_default(page: str, model: type[BaseModel]) -> None:
     headings = [one for one in sections(text(page)) if one.startswith(model.__name__)]
     assert len(headings) == 1, f"{page} needs one heading that begins with {model.__name__}"
@@ -156,6 +159,11 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     assert documented == variables()
 
 
+def test_every_setting_of_a_library_is_documented_with_its_value() -> None:
+    table = rows(sections(text("docs/settings.md"))["Set for the libraries"])
+    assert {name: cells[0].strip("`") for name, cells in table.items()} == _LIBRARIES
+
+
 # The command line
 
 
@@ -186,8 +194,13 @@ def test_every_option_is_documented_and_every_documented_one_exists(name: str) -
 # What can be typed
 
 
-def shell_blocks() -> list[tuple[str, str]]:
-    return [(page.name, block) for page in PAGES for block in blocks(page.read_text(), "sh")]
+def shell_blocks() -> dict[str, str]:
+    """Every block by its page and place there."""
+    return {
+        f"{page.name}-{place}": block
+        for page in PAGES
+        for place, block in enumerate(blocks(page.read_text(), "sh"), start=1)
+    }
 
 
 def lines_of(block: str) -> list[list[str]]:
@@ -204,8 +217,8 @@ def lines_of(block: str) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize(("page", "block"), shell_blocks(), ids=lambda value: str(value)[:30])
-def test_shell_blocks_parse_and_use_what_exists(page: str, block: str) -> None:
+@pytest.mark.parametrize("block", shell_blocks().values(), ids=shell_blocks())
+def test_shell_blocks_parse_and_use_what_exists(block: str) -> None:
     checked = subprocess.run(
         ["bash", "-n"], input=block, text=True, capture_output=True, check=False
     )
@@ -219,6 +232,18 @@ def test_shell_blocks_parse_and_use_what_exists(page: str, block: str) -> None:
             assert set(words[1:]) <= targets(), words
         if words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
             assert (ROOT / f"{words[2].replace('.', '/')}.py").exists(), words
+
+
+def test_every_benchmark_is_documented() -> None:
+    runnable = {
+        path.stem
+        for path in (ROOT / "benchmarks").glob("[!_]*.py")
+        if "__main__" in path.read_text()
+    }
+    documented = re.findall(
+        r"^python -m benchmarks\.(\w+)", text("docs/benchmarks.md"), re.MULTILINE
+    )
+    assert set(documented) == runnable
 
 
 def targets() -> set[str]:

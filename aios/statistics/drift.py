@@ -12,133 +12,30 @@ it shows and raises more alarms than stated.
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 
 from aios.errors import AiosError
+from aios.statistics.profile import (
+    CategoricalProfile,
+    NumericProfile,
+    Profile,
+    category_counts,
+    is_numeric,
+    profiled_column,
+    sorted_values,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-GRID: Final = 4096
-CATEGORIES: Final = 1000
 MIN_EXPECTED: Final = 5.0
 MIN_VALUES: Final = 20
 EXACT_BELOW: Final = 50.0
 
 Status = Literal["stable", "drift", "insufficient"]
-
-
-@dataclass(frozen=True)
-class NumericProfile:
-    """What is kept of a reference column of numbers or times.
-
-    Attributes:
-        nulls: Rows that are null, NaN or infinite.
-        points: At most `GRID` of its finite values, rising, first and last included.
-        below: Finite values below each point.
-        upto: Finite values at or below each point.
-    """
-
-    nulls: int
-    points: np.ndarray
-    below: np.ndarray
-    upto: np.ndarray
-
-
-@dataclass(frozen=True)
-class CategoricalProfile:
-    """What is kept of a reference column of text, categories or booleans.
-
-    Attributes:
-        nulls: Rows without a value.
-        counts: Rows of each of the `CATEGORIES` most frequent values, most frequent first.
-        rest: Rows of all other values.
-    """
-
-    nulls: int
-    counts: dict[str, int]
-    rest: int
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A frame's distribution, column by column, in bounded size.
-
-    A numeric column keeps at most 4,096 of its order statistics with their exact ranks. The
-    distance found with them is exact for a column of up to 4,096 distinct values, and otherwise
-    less than 1/4,000 below the distance to all rows. A categorical column keeps its 1,000 most
-    frequent values; changes among its rarer values are seen only as a change of their total.
-    """
-
-    n: int
-    columns: dict[str, NumericProfile | CategoricalProfile]
-
-    @classmethod
-    def of(cls, frame: pl.DataFrame, columns: Sequence[str] | None = None) -> Profile:
-        """Profile a frame.
-
-        Args:
-            frame: Reference rows.
-            columns: Columns to profile; all by default.
-
-        Raises:
-            AiosError: A column is missing, or nested.
-        """
-        names = list(frame.columns if columns is None else columns)
-        return cls(frame.height, {name: _profile(_column(frame, name)) for name in names})
-
-    def write(self, path: Path) -> None:
-        """Write to one .npz file, aside and then renamed; equal profiles give equal bytes."""
-        arrays: dict[str, np.ndarray] = {}
-        header: list[tuple[str, str, dict[str, object]]] = []
-        for name, column in self.columns.items():
-            if isinstance(column, NumericProfile):
-                for part in ("points", "below", "upto"):
-                    arrays[f"{part}_{len(header)}"] = getattr(column, part)
-                header.append((name, "numeric", {"nulls": column.nulls}))
-            else:
-                header.append((name, "categorical", vars(column)))
-        text = json.dumps({"n": self.n, "columns": header}).encode()
-        buffer = io.BytesIO()
-        arrays["header"] = np.frombuffer(text, dtype=np.uint8)
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        aside = path.with_name(path.name + ".partial")
-        aside.write_bytes(buffer.getvalue())
-        aside.replace(path)
-
-    @classmethod
-    def read(cls, path: Path) -> Profile:
-        """Read what `write` wrote; no pickle is ever loaded.
-
-        Raises:
-            AiosError: The file is missing or is not a profile.
-        """
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                header = json.loads(stored["header"].tobytes())
-                columns: dict[str, NumericProfile | CategoricalProfile] = {}
-                for index, (name, kind, fields) in enumerate(header["columns"]):
-                    if kind == "numeric":
-                        parts = {p: stored[f"{p}_{index}"] for p in ("points", "below", "upto")}
-                        columns[name] = NumericProfile(**fields, **parts)
-                    else:
-                        columns[name] = CategoricalProfile(**fields)
-                return cls(header["n"], columns)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise AiosError(
-                f"not a readable profile ({error})",
-                where=str(path),
-                fix="build it again from the training rows with Profile.of(frame).write(path)",
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -224,7 +121,7 @@ def drift_verdict(
             where="drift reference",
             fix=f"choose from {', '.join(reference.columns)}",
         )
-    found = [_compare(name, reference, _column(current, name)) for name in names]
+    found = [_compare(name, reference, profiled_column(current, name)) for name in names]
     adjusted = _benjamini_hochberg(np.array([one.p_value for one in found]))
     enough = min(reference.n, current.height) >= max(min_rows, 1)
     results = [
@@ -256,69 +153,14 @@ class _Comparison:
     nulls: int
 
 
-def _column(frame: pl.DataFrame, name: str) -> pl.Series:
-    if name not in frame.columns:
-        raise AiosError(
-            f"no column {name!r}", where="drift", fix=f"choose from {', '.join(frame.columns)}"
-        )
-    column = frame[name]
-    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
-        raise AiosError(
-            f"column {name!r} has type {column.dtype}",
-            where="drift",
-            fix="compare numbers, booleans, times and text; leave this column out",
-        )
-    return column
-
-
-def _profile(column: pl.Series) -> NumericProfile | CategoricalProfile:
-    if _is_numeric(column):
-        values, nulls = _sorted_values(column)
-        points = _order_statistics(values)
-        below, upto = (np.searchsorted(values, points, side) for side in ("left", "right"))
-        return NumericProfile(nulls, points, below, upto)
-    counts, nulls = _category_counts(column)
-    kept = dict(list(counts.items())[:CATEGORIES])
-    return CategoricalProfile(nulls, kept, sum(counts.values()) - sum(kept.values()))
-
-
-def _is_numeric(column: pl.Series) -> bool:
-    return column.dtype.is_numeric() or column.dtype.is_temporal()
-
-
-def _sorted_values(column: pl.Series) -> tuple[np.ndarray, int]:
-    """Finite values, rising, and the number of rows without one."""
-    values = column.to_physical().cast(pl.Float64).drop_nulls().to_numpy()
-    values = np.sort(values[np.isfinite(values)])
-    return values, len(column) - len(values)
-
-
-def _order_statistics(values: np.ndarray) -> np.ndarray:
-    if not len(values):
-        return values
-    distinct = values[np.r_[True, values[1:] != values[:-1]]]
-    if len(distinct) <= GRID:
-        return distinct
-    return np.unique(values[np.linspace(0, len(values) - 1, GRID).round().astype(np.int64)])
-
-
-def _category_counts(column: pl.Series) -> tuple[dict[str, int], int]:
-    """Rows of each value, most frequent first, then by name; and the number of nulls."""
-    table = column.cast(pl.String).drop_nulls().alias("value").value_counts(name="rows")
-    table = table.sort("rows", "value", descending=[True, False])
-    return dict(zip(table["value"].to_list(), table["rows"].to_list(), strict=True)), (
-        column.null_count()
-    )
-
-
 def _compare(name: str, reference: Profile, column: pl.Series) -> _Comparison:
     profile = reference.columns[name]
     if isinstance(profile, NumericProfile):
-        if profile.points.size and not _is_numeric(column) and column.dtype != pl.Null:
+        if profile.points.size and not is_numeric(column) and column.dtype != pl.Null:
             raise _type_changed(name, column, "numbers")
-        numbers = column if _is_numeric(column) else column.cast(pl.Float64, strict=False)
+        numbers = column if is_numeric(column) else column.cast(pl.Float64, strict=False)
         return _compare_numeric(profile, reference.n, numbers)
-    if profile.counts and _is_numeric(column):
+    if profile.counts and is_numeric(column):
         raise _type_changed(name, column, "text")
     return _compare_categorical(profile, reference.n, column)
 
@@ -332,7 +174,7 @@ def _type_changed(name: str, column: pl.Series, expected: str) -> AiosError:
 
 
 def _compare_numeric(profile: NumericProfile, n_reference: int, column: pl.Series) -> _Comparison:
-    values, nulls = _sorted_values(column)
+    values, nulls = sorted_values(column)
     m, n = n_reference - profile.nulls, len(values)
     ks, p_values = 0.0, 1.0
     if min(m, n) >= MIN_VALUES:
@@ -368,7 +210,7 @@ def _kolmogorov(distance: float, m: int, n: int) -> float:
 def _compare_categorical(
     profile: CategoricalProfile, n_reference: int, column: pl.Series
 ) -> _Comparison:
-    counts, nulls = _category_counts(column)
+    counts, nulls = category_counts(column)
     if min(n_reference, len(column)) == 0:
         return _Comparison("total_variation", 0.0, 1.0, nulls)
     # Where the profile was cut off, a value outside it is uncounted, not new.

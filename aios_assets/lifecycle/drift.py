@@ -9,7 +9,8 @@ import polars as pl
 
 from aios.automation import Automation
 from aios.lake import Lake
-from aios.statistics.drift import DriftVerdict, Profile, drift_verdict
+from aios.statistics.drift import DriftVerdict, drift_verdict
+from aios.statistics.profile import Profile
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
     asset_options,
@@ -52,11 +53,10 @@ def watch(
         lake.write_json("drift", window.key, {"partition": window.key, "status": "insufficient"})
         return None
     columns = watched_columns(automation)
-    training = lake.read("training_set", champion.tags["aios.partition"], columns)
     current = lake.read("features", window.key, columns)
     settings = automation.spec.drift
     verdict = drift_verdict(
-        Profile.of(training),
+        Profile.read(lake.path("profiles", champion.tags["aios.partition"], "npz")),
         current,
         columns=columns,
         false_alarm_rate=settings.false_alarm_rate,
@@ -69,6 +69,7 @@ def watch(
         {"partition": window.key, "champion": champion.number, **asdict(verdict)},
     )
     if page_for == "always" or verdict.status == "drift":
+        training = lake.read("training_set", champion.tags["aios.partition"], columns)
         html = evidently_page(training, current, automation.spec.feature_columns)
         platform.reports(automation.name).write_bytes("drift", window.key, "html", html.encode())
     return verdict

@@ -12,7 +12,9 @@ from aios.digest import frame_digest
 from aios.errors import AiosError
 from aios.lake import Lake
 from aios.spec import Candidate
-from aios.statistics.metrics import Estimate, by_slice, evaluate, fairness_gaps
+from aios.statistics.metrics import Estimate, evaluate
+from aios.statistics.profile import Profile
+from aios.statistics.slices import by_slice, fairness_gaps
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
     asset_options,
@@ -117,6 +119,9 @@ def make_training_set(
     future = (pl.col("known_at") >= window.end) | (pl.col("label_known_at") >= window.end)
     differing = int((joined["feature_digest"] != joined["scored_digest"]).sum())
     proof = Proof(rows.height, joined.height, joined.filter(future).height, differing, unmatched)
+    profile = lake.path("profiles", window.key, "npz")
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    Profile.of(frame, list(automation.spec.feature_columns)).write(profile)
     lake.write("training_set", window.key, frame.drop("scored_digest"))
     return frame, proof
 
@@ -247,7 +252,7 @@ def train_candidate(
 def _fit(automation: Automation, candidate: Candidate, frame: pl.DataFrame) -> Any:
     from threadpoolctl import threadpool_limits
 
-    from model_registry.formats import to_model_frame
+    from model_registry.frames import to_model_frame
 
     rows = frame.tail(candidate.window) if candidate.window else frame
     train = automation.function(candidate.train)

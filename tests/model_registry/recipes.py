@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from aios.statistics.metrics import evaluate
-from model_registry.formats import in_memory, to_model_frame
+from model_registry.formats import in_memory
+from model_registry.frames import to_model_frame
 from model_registry.registration import register
 
 COLUMNS = {"amount": "number", "age": "number", "region": "category"}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.statistics.metrics import by_slice, evaluate, fairness_gaps
+from aios.statistics.metrics import evaluate
+from aios.statistics.slices import by_slice, fairness_gaps
 from model_registry.cards import (
     Card,
     TrainingData,

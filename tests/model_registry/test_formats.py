@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from aios.errors import AiosError
 from model_registry import formats
+from model_registry.frames import to_model_frame
 from model_registry.registry import DIGEST_TAG
 from tests.model_registry.recipes import COLUMNS, enrol, frame, label
 
@@ -48,7 +49,7 @@ def test_regression_scores_are_predictions(registry):
     from sklearn.linear_model import Ridge
 
     rows, columns = frame().fill_null(0), {"amount": "number"}
-    table = formats.to_model_frame(rows, columns)
+    table = to_model_frame(rows, columns)
     model = Ridge().fit(table, rows["age"].to_numpy())
     regression = {"task": "regression", "columns": columns, "metrics": {}, "sample": rows.head(3)}
     version = enrol(registry, "ridge", model, **regression)
@@ -112,7 +113,7 @@ def test_model_frame_keeps_values_and_makes_every_null_nan(rows):
     types = {"x": pl.Float64, "n": pl.Int64, "t": pl.String, "b": pl.Boolean}
     table = pl.DataFrame(rows, schema=types, orient="row")
     kinds = {"t": "category", "b": "number", "n": "number", "x": "number"}
-    got = formats.to_model_frame(table, kinds)
+    got = to_model_frame(table, kinds)
     assert list(got.columns) == ["t", "b", "n", "x"]
     assert {str(got[name].dtype) for name in "xnb"} == {"float64"}
     assert got["t"].dtype == object
@@ -127,9 +128,9 @@ def test_model_frame_keeps_values_and_makes_every_null_nan(rows):
 
 def test_categorical_columns_become_plain_text():
     text = pl.Series("region", ["north", None, "south", "north"])
-    plain = formats.to_model_frame(text.to_frame(), {"region": "category"})
+    plain = to_model_frame(text.to_frame(), {"region": "category"})
     for dtype in (pl.Categorical, pl.Enum(["south", "north", "west"])):
-        other = formats.to_model_frame(text.cast(dtype).to_frame(), {"region": "category"})
+        other = to_model_frame(text.cast(dtype).to_frame(), {"region": "category"})
         assert other.equals(plain)
 
 
@@ -141,7 +142,7 @@ def test_artefact_is_a_plain_mlflow_model(registry, boosting):
     model = mlflow.pyfunc.load_model(str(directory(version)))
     assert model.metadata.signature.inputs.input_names() == list(COLUMNS)
     assert model.input_example.shape == (5, 3)
-    again = model.predict(formats.to_model_frame(rows, COLUMNS))[:, 1]
+    again = model.predict(to_model_frame(rows, COLUMNS))[:, 1]
     np.testing.assert_array_equal(again, scorer.score(rows))
 
 
@@ -262,6 +263,6 @@ def test_classifier_of_one_class_is_refused():
     from sklearn.dummy import DummyClassifier
 
     rows = frame()
-    model = DummyClassifier().fit(formats.to_model_frame(rows, COLUMNS), label(rows) * 0)
+    model = DummyClassifier().fit(to_model_frame(rows, COLUMNS), label(rows) * 0)
     with pytest.raises(AiosError, match="classifier of 1 classes"):
         formats.in_memory(model, "classification", COLUMNS)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.errors import AiosError
-from aios.statistics.drift import GRID, Profile, drift_verdict
+from aios.statistics.drift import drift_verdict
+from aios.statistics.profile import GRID, Profile
 
 if TYPE_CHECKING:
     from pathlib import Path

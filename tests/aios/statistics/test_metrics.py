@@ -14,11 +14,10 @@ from aios.errors import AiosError
 from aios.statistics.metrics import (
     HIGHER_IS_BETTER,
     Estimate,
-    by_slice,
     evaluate,
-    fairness_gaps,
     losses,
 )
+from aios.statistics.slices import by_slice, fairness_gaps
 
 pytestmark = pytest.mark.unit
 

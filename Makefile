@@ -12,7 +12,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar off -r requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
 	touch $@
 
 demo: install
@@ -34,8 +34,13 @@ dev: install
 benchmarks: install
 	$(BIN)/python -m benchmarks
 
-lock: install
-	$(BIN)/pip freeze --exclude-editable > requirements.lock
+# In a fresh environment, from the ranges of pyproject.toml. A local build keeps its plain version.
+lock:
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet ".[dev]"
+	echo "# Exact versions of everything that \`make install\` installs; made by \`make lock\`." > requirements.lock
+	$(VENV)-lock/bin/pip freeze --exclude aios | sed 's/+cpu//' >> requirements.lock
+	rm -rf $(VENV)-lock
 
 clean:
 	rm -rf $(VENV) .aios

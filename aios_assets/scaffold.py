@@ -504,7 +504,7 @@ def _held(kind: ColumnType, known: pl.Series) -> str:
     if kind in ("integer", "number"):
         return f"{low:g} to {high:g}{empty}"
     if kind == "boolean":
-        return f"{present.mean():.1%} true{empty}"
+        return f"{float(cast('Any', present.mean())):.1%} true{empty}"
     if kind == "time":
         return f"{low:%Y-%m-%d} to {high:%Y-%m-%d}{empty}"
     common = present.value_counts(sort=True)["value"].to_list()
@@ -677,7 +677,7 @@ def _facts(
     outcome = (
         f"{float(labels.mean()):.1%} yes"  # type: ignore[arg-type]
         if task == "classification"
-        else f"{low:g} to {high:g}, mean {labels.mean():g}"
+        else f"{low:g} to {high:g}, mean {cast('Any', labels.mean()):g}"
     )
     renamed = [
         f"`{_plain(column.name)}` is feature `{name}`"

@@ -91,7 +91,7 @@ POLICY: dict[str, Any] = {
     ],
     "otherwise": {"name": "unclear", "outcome": "review", "reason": "Neither safe nor risky."},
 }
-FEATURES = '''
+FEATURES = """
 import polars as pl
 
 
@@ -113,8 +113,8 @@ def history(events):
         .agg(pl.len().alias("loans_28d"), pl.col("event_time").last())
     )
     return counts.unique(["customer", "known_at"], keep="last", maintain_order=True)
-'''
-MODELS = '''
+"""
+MODELS = """
 def logistic(features, label, *, seed, **params):
     from sklearn.linear_model import LogisticRegression
 
@@ -142,7 +142,7 @@ def _fit(model, features, label):
         ]
     )
     return make_pipeline(columns, model).fit(features, label)
-'''
+"""
 
 
 def loans(rows: int = 600, *, seed: int = 0, weeks: int = WEEKS) -> pl.DataFrame:

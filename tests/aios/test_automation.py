@@ -120,7 +120,10 @@ def test_siblings_import_each_other_and_two_automations_do_not_clash(tmp_path: P
     models = "from .shared import NAME\n\ndef logistic():\n    return NAME\n"
     found = [
         automation(
-            tmp_path / place, name=name, models=models, files={"shared.py": f"NAME = {place + name!r}"}
+            tmp_path / place,
+            name=name,
+            models=models,
+            files={"shared.py": f"NAME = {place + name!r}"},
         ).function("models:logistic")()
         for place in ("a", "b")
         for name in ("loans", "cards")

@@ -146,9 +146,7 @@ def test_streams_of_two_datasets_are_aligned(lake: Lake, monkeypatch: pytest.Mon
     with lake.writer("predictions", KEY) as write:
         for chunk in lake.stream("features", KEY, ["id"]):
             write(chunk.with_columns(score=pl.col("id") / 10))
-    pairs = list(
-        zip(lake.stream("features", KEY), lake.stream("predictions", KEY), strict=True)
-    )
+    pairs = list(zip(lake.stream("features", KEY), lake.stream("predictions", KEY), strict=True))
     assert [left.height for left, _ in pairs] == [4, 4, 3]
     for left, right in pairs:
         assert left["id"].equals(right["id"])
@@ -167,7 +165,9 @@ def test_a_missing_partition_says_what_to_make(lake: Lake) -> None:
 def test_a_corrupt_file_is_named(lake: Lake, damage: str) -> None:
     path = lake.write("events", KEY, frame(1000))
     content = path.read_bytes()
-    path.write_bytes({"empty": b"", "text": b"id,text\n", "cut": content[: len(content) // 2]}[damage])
+    path.write_bytes(
+        {"empty": b"", "text": b"id,text\n", "cut": content[: len(content) // 2]}[damage]
+    )
     for read in (lake.read, lake.rows, lambda *args: next(lake.stream(*args))):
         with pytest.raises(AiosError, match="cannot be read") as error:
             read("events", KEY)

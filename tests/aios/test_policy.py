@@ -158,7 +158,9 @@ def test_many_rules_still_have_a_place_each() -> None:
 
 def test_comments_and_layout_do_not_change_the_hash(path: Path) -> None:
     before = load_policy(path).hash
-    path.write_text("# why\n" + TEXT.replace("required: [score, region]", "required:\n- score\n- region"))
+    path.write_text(
+        "# why\n" + TEXT.replace("required: [score, region]", "required:\n- score\n- region")
+    )
     assert load_policy(path).hash == before
 
 

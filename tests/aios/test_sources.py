@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def test_adjacent_spans_share_the_labels_out(
     table = text([row(i, at, rows[i][1]) for i, at in enumerate(times)])
     ours = automation(tmp_path_factory.mktemp("case"), table=table)
     edges = [FOREVER[0], *(START + timedelta(minutes=cut) for cut in sorted(cuts)), FOREVER[1]]
-    parts = [read_labels(ours, *span) for span in zip(edges, edges[1:], strict=False)]
+    parts = [read_labels(ours, *span) for span in itertools.pairwise(edges)]
     assert sorted(pl.concat(parts)["loan_id"]) == list(range(len(rows)))
 
 
@@ -268,7 +269,9 @@ def test_typed_values_stay_as_they_are(kind: Any, given: list[Any]) -> None:
 def test_other_types_of_a_parquet_file_are_understood() -> None:
     moment = datetime(2024, 2, 29, 12)
     utc = pl.Series([moment]).dt.replace_time_zone("UTC")
-    frame = pl.DataFrame({"d": [date(2024, 2, 29)], "z": utc, "c": pl.Series(["x"], dtype=pl.Categorical)})
+    frame = pl.DataFrame(
+        {"d": [date(2024, 2, 29)], "z": utc, "c": pl.Series(["x"], dtype=pl.Categorical)}
+    )
     times = frame.select(typed("time", pl.col("d")), typed("time", pl.col("z")))
     assert times.row(0) == (datetime(2024, 2, 29), moment)
     assert frame.select(typed("category", pl.col("c"))).dtypes == [pl.String]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 from typing import get_args
 
@@ -25,7 +26,7 @@ def test_windows_cover_a_span_without_gap_or_overlap(
     cadence: Cadence, start: datetime, span: timedelta
 ) -> None:
     windows = windows_between(cadence, start, start + span)
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         assert before.end == after.start
     if span:
         assert windows[0].start <= start < windows[0].end

@@ -172,4 +172,7 @@ def test_the_column_that_says_when_a_row_was_known_must_say_it(tmp_path: Path) -
     )
     checked = apply_contract(load_spec(folder), raw, "loans")
     assert checked.good.select("loan_id", "known_at").rows() == [(0, datetime(2024, 1, 2))]
-    assert checked.bad["rules"].to_list() == ["not_null:known_at, type:known_at", "not_null:known_at"]
+    assert checked.bad["rules"].to_list() == [
+        "not_null:known_at, type:known_at",
+        "not_null:known_at",
+    ]

@@ -61,7 +61,16 @@ def test_decisions_are_aligned_with_predictions_and_name_their_versions(
     counts = decide_window(ours, lake, window)
     decisions = lake.read("decisions", window.key)
     predictions = lake.read("predictions", window.key)
-    kept = ["loan_id", "customer", "event_time", "known_at", "revision", "score", "model_version", "feature_digest"]
+    kept = [
+        "loan_id",
+        "customer",
+        "event_time",
+        "known_at",
+        "revision",
+        "score",
+        "model_version",
+        "feature_digest",
+    ]
     assert decisions.select(kept).equals(predictions.select(kept))
     verdicts = decisions.select("outcome", "rule", "fired").rows()
     assert verdicts == [oracle(number) for number in range(25)]

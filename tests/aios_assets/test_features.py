@@ -37,18 +37,31 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Automation, Platform
 
 
 def test_every_event_has_one_feature_row_in_the_same_order(made: Any) -> None:
-    ours, platform, features = made
+    _ours, platform, features = made
     events = platform.lake("loans").read_all("events")
     names = ["loan_id", "customer", "event_time", "known_at", "revision"]
     assert features.select(names).equals(events.select(names))
-    assert features.columns == [*names, "amount", "log_amount", "region", "loans_28d", "feature_digest"]
+    assert features.columns == [
+        *names,
+        "amount",
+        "log_amount",
+        "region",
+        "loans_28d",
+        "feature_digest",
+    ]
     assert features.schema["loans_28d"] == pl.Float64
 
 
 def test_the_joined_rows_are_what_was_known_of_each_event(made: Any) -> None:
     _, platform, features = made
-    events = platform.lake("loans").read_all("events").select("loan_id", "customer", "known_at", "amount")
-    for event, row in zip(events.iter_rows(named=True), features.iter_rows(named=True), strict=True):
+    events = (
+        platform.lake("loans")
+        .read_all("events")
+        .select("loan_id", "customer", "known_at", "amount")
+    )
+    for event, row in zip(
+        events.iter_rows(named=True), features.iter_rows(named=True), strict=True
+    ):
         same = events.filter(
             (pl.col("customer") == event["customer"])
             & (pl.col("known_at") <= event["known_at"])
@@ -92,7 +105,9 @@ def test_running_a_partition_again_leaves_the_same_bytes(made: Any) -> None:
 
 def test_features_joined_later_have_the_digest_of_their_time(made: Any) -> None:
     ours, platform, features = made
-    rows = features.select("loan_id", "customer", "known_at").sample(fraction=1, shuffle=True, seed=1)
+    rows = features.select("loan_id", "customer", "known_at").sample(
+        fraction=1, shuffle=True, seed=1
+    )
     again = join_features(ours, platform, rows)
     assert again.select("loan_id").equals(rows.select("loan_id"))
     pairs = again.join(features, on="loan_id", suffix="_then")
@@ -124,8 +139,12 @@ def test_events_must_be_there_first(tmp_path: Path) -> None:
         ('        "event_time",\n', "", "returned no column event_time"),
         ('        "loan_id",\n', "", "returned no column loan_id"),
         ("return events.select(", "return events.nothing(", "failed: AttributeError"),
-        ("(pl.col(\"amount\") + 1)", "(pl.col(\"sum\") + 1)", "failed: ColumnNotFoundError"),
-        ('        "amount",\n', '        amount=pl.lit("much"),\n', "of another type than declared"),
+        ('(pl.col("amount") + 1)', '(pl.col("sum") + 1)', "failed: ColumnNotFoundError"),
+        (
+            '        "amount",\n',
+            '        pl.lit("much").alias("amount"),\n',
+            "of another type than declared",
+        ),
         ("return events.select(", "return 7\n    events.select(", "returned int, not a polars"),
     ],
 )

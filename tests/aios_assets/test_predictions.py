@@ -48,7 +48,13 @@ def features(rows: int) -> pl.DataFrame:
             "loans_28d": numbers * 1.0,
             "feature_digest": numbers.astype(np.uint64),
         },
-        schema_overrides={"event_time": pl.Datetime("us"), "known_at": pl.Datetime("us"), "amount": pl.Float64, "customer": pl.String, "region": pl.String},
+        schema_overrides={
+            "event_time": pl.Datetime("us"),
+            "known_at": pl.Datetime("us"),
+            "amount": pl.Float64,
+            "customer": pl.String,
+            "region": pl.String,
+        },
     )
 
 
@@ -68,7 +74,7 @@ def test_the_champion_scores_and_challengers_stand_beside_it(case: Any) -> None:
         "score_v4", "score_v5", "feature_digest",
     ]  # fmt: skip
     assert predictions["model_version"].unique().to_list() == [3]
-    assert predictions["score"].to_list()[:5] == [0.0, 0.1, 0.2, 0.3, None]
+    assert predictions["score"].to_list()[:5] == pytest.approx([0.0, 0.1, 0.2, 0.3, None])
     assert predictions["score_v4"][1] == 0.05
     assert predictions["feature_digest"].equals(features(10)["feature_digest"])
     assert (scored.champion, scored.challengers, scored.rows, scored.missing) == (3, (4, 5), 10, 2)

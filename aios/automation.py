@@ -15,11 +15,12 @@ from types import ModuleType
 from typing import Any
 
 from aios import clock
+from aios.declaration import load_spec
 from aios.errors import AiosError
 from aios.lake import Lake
 from aios.policy import Policy, load_policy
 from aios.settings import Settings
-from aios.spec import Spec, load_spec
+from aios.spec import Spec
 from aios.windows import Window, window_at, window_of, windows_between
 
 _PACKAGE = "aios_automations"

@@ -26,8 +26,9 @@ def row_digests(frame: pl.DataFrame) -> pl.Series:
     """Return one 64-bit digest for each row, over all columns in order of name.
 
     Integers and times enter as 64-bit integers, other numbers as IEEE doubles (all NaN alike,
-    `-0.0` as `0.0`; so 1 and 1.0 differ), strings by their SHA-256, nulls by a mark of their own; each step is the splitmix64 finaliser, which
-    Steele, Lea and Flood (OOPSLA 2014) show to avalanche.
+    `-0.0` as `0.0`; so 1 and 1.0 differ), strings by their SHA-256, nulls by a mark of their own;
+    each step is the splitmix64 finaliser, which Steele, Lea and Flood (OOPSLA 2014) show to
+    avalanche.
 
     Args:
         frame: Columns of numbers, booleans, strings, dates or datetimes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -32,27 +32,40 @@ class Settings:
         mlflow_uri: `AIOS_MLFLOW_URI`, tracking and registry store.
         artifacts: `AIOS_ARTIFACTS`, where MLflow keeps model files.
         online_store: `AIOS_ONLINE_STORE`, `redis://...` instead of the embedded SQLite.
+        feast_registry: `AIOS_FEAST_REGISTRY`, SQLAlchemy address instead of the embedded file.
     """
 
     home: Path
     automations: Path
     mlflow_uri: str
     artifacts: str
-    online_store: str | None
+    online_store: str | None = None
+    feast_registry: str | None = None
+
+    @classmethod
+    def embedded(cls, home: Path, automations: Path) -> Settings:
+        """Return settings whose whole state lies below `home`."""
+        return cls(
+            home=home,
+            automations=automations,
+            mlflow_uri=f"sqlite:///{home}/mlflow/mlflow.db",
+            artifacts=str(home / "mlflow" / "artifacts"),
+        )
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Read the settings from the process environment."""
-        home = Path(os.environ.get("AIOS_HOME") or ".aios").resolve()
+        """Read the settings from the process environment; what is not set is embedded."""
         automations = os.environ.get("AIOS_AUTOMATIONS")
-        return cls(
-            home=home,
-            automations=Path(automations).resolve()
-            if automations
-            else PROJECT / "aios_assets" / "automations",
-            mlflow_uri=os.environ.get("AIOS_MLFLOW_URI") or f"sqlite:///{home}/mlflow/mlflow.db",
-            artifacts=os.environ.get("AIOS_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
+        folder = Path(automations) if automations else PROJECT / "aios_assets" / "automations"
+        settings = cls.embedded(
+            Path(os.environ.get("AIOS_HOME") or ".aios").resolve(), folder.resolve()
+        )
+        return replace(
+            settings,
+            mlflow_uri=os.environ.get("AIOS_MLFLOW_URI") or settings.mlflow_uri,
+            artifacts=os.environ.get("AIOS_ARTIFACTS") or settings.artifacts,
             online_store=os.environ.get("AIOS_ONLINE_STORE") or None,
+            feast_registry=os.environ.get("AIOS_FEAST_REGISTRY") or None,
         )
 
 

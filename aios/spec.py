@@ -1,35 +1,34 @@
 """The declaration of an automation: what `defs.yaml` in its folder may say.
 
-`load_spec` reads it without Dagster; the `Automation` component turns it into definitions.
+`aios.declaration` reads it; the `Automation` component turns it into Dagster definitions.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from aios.errors import AiosError
 from aios.windows import Cadence
 
-COMPONENT = "aios_assets.component.Automation"
 # Columns that the stages themselves add to a feature's row.
 _RESERVED = {
     *("event_time", "known_at", "revision", "feature_digest", "label", "label_known_at"),
     *("score", "scored_digest", "model_version", "holdout"),
+}
+METRICS = {
+    "classification": ["roc_auc", "average_precision", "brier", "log_loss", "accuracy"],
+    "regression": ["mae", "rmse", "r2"],
 }
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
@@ -58,15 +57,6 @@ def _cron(value: str) -> str:
 def _wrong(problem: str, *at: str | int) -> PydanticCustomError:
     """Return the error of a value that does not suit another; `at` leads to it from its model."""
     return PydanticCustomError("inconsistent", "{problem}", {"problem": problem, "at": at})
-
-
-class _Loader(yaml.SafeLoader):
-    """Leaves dates as text: an impossible one is then an error of its field, with its line."""
-
-    yaml_implicit_resolvers = {
-        first: [pair for pair in resolvers if pair[0] != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -181,7 +171,7 @@ class Training(Model):
 class Gate(Model):
     """The offline bar: at least `floor`, and not worse than the champion by `margin`."""
 
-    metric: str = "roc_auc"
+    metric: str = "roc_auc"  # of METRICS for the automation's task
     floor: float = 0.55
     margin: Annotated[float, Field(ge=0)] = 0.02
     confidence: Share = 0.8
@@ -265,6 +255,9 @@ class Spec(Model):
                 raise _wrong(f"column '{name}' must have type 'time'", field)
         if self.label.column in columns:
             raise _wrong("the label must not be a column of the contract", "label", "column")
+        if self.gate.metric not in METRICS[self.task]:
+            allowed = ", ".join(METRICS[self.task])
+            raise _wrong(f"a {self.task} is judged by one of {allowed}", "gate", "metric")
         self._check_names()
         return self
 
@@ -290,69 +283,3 @@ class Spec(Model):
     def feature_columns(self) -> dict[str, FeatureKind]:
         """All features of all views: name -> "number" or "category"."""
         return {name: kind for view in self.features for name, kind in view.columns.items()}
-
-
-def load_spec(folder: Path) -> Spec:
-    """Read and check the declaration in `folder/defs.yaml`.
-
-    Raises:
-        AiosError: With the file, line and field of the first wrong value and what is allowed.
-    """
-    path = folder / "defs.yaml"
-    try:
-        text = path.read_text()
-        document = yaml.load(text, _Loader)
-    except FileNotFoundError:
-        raise AiosError(
-            "there is no declaration", where=str(path), fix="Write one, or run 'aios new'."
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise AiosError(
-            f"not YAML: {getattr(error, 'problem', error)}", where=where, fix="Mend the syntax."
-        ) from None
-    if not isinstance(document, dict) or document.get("type") != COMPONENT:
-        raise AiosError(
-            f"'type' must be {COMPONENT}", where=f"{path}:1", fix="Set it as the first line."
-        )
-    return parse_spec(document.get("attributes") or {}, path, text)
-
-
-def parse_spec(attributes: Any, path: Path, text: str) -> Spec:
-    """Check the attributes of a declaration whose YAML `text` stands in `path`."""
-    try:
-        return Spec.model_validate(attributes)
-    except ValidationError as error:
-        first = error.errors()[0]
-    location = [part for part in first["loc"] if not str(part).startswith("function-")]
-    location += first.get("ctx", {}).get("at", ())
-    if first["type"] == "invalid_key":  # such as `on`, which YAML reads as true
-        location.pop()
-    field = ".".join(str(part) for part in location) or "attributes"
-    line = _line_of(yaml.compose(text), ["attributes", *location])
-    message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    raise AiosError(
-        f"field '{field}': {message}{shown}",
-        where=f"{path}:{line}",
-        fix="Correct this value; docs/declaration.md lists every field and what it allows.",
-    )
-
-
-def _line_of(node: Any, location: list[Any]) -> int:
-    line = node.start_mark.line + 1
-    for part in location:
-        child = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    child, line = value, key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            child = node.value[part]
-            line = child.start_mark.line + 1
-        if child is None:
-            break
-        node = child
-    return line

@@ -23,7 +23,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         else:
             loaded.append(component.declared)
     shared = dg.Definitions(
-        resources={"platform": Platform.from_settings(settings)},
+        resources={"platform": Platform(settings)},
         sensors=[failure_sensor, build_registry_sensor(loaded)],
         executor=dg.in_process_executor,
     )

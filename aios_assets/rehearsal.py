@@ -175,7 +175,7 @@ def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInst
     from aios_assets.resources import Platform
     from model_registry.removal import forget
 
-    platform = Platform.from_settings(settings)
+    platform = Platform(settings)
     forget(platform.registry, automation.name)
     platform.store.forget(automation.name)
     nouns = [*BATCH, "online_features", "training_set", "gate"]

@@ -127,7 +127,7 @@ def _metrics(automation: Automation, rows: pl.DataFrame) -> dict[str, Any]:
 def _models(automation: Automation, settings: Settings) -> dict[str, Any]:
     from model_registry.champion import history
 
-    registry = Platform.from_settings(settings).registry
+    registry = Platform(settings).registry
     versions = registry.versions(automation.name)
     changes = history(registry, automation.name)
     passed = [one for one in versions if one.stage in ("gated", "champion", "retired")]

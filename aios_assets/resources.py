@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import dagster as dg
 
 from aios.lake import Lake
 from aios.settings import Settings, configure_libraries
@@ -16,54 +14,48 @@ if TYPE_CHECKING:
     from model_registry.registry import Registry
 
 
-class Platform(dg.ConfigurableResource):
-    """The services of one AIOS home; nothing is opened before it is used."""
+@dataclass(frozen=True)
+class Platform:
+    """The services of one AIOS home; nothing is opened before it is used.
 
-    home: str
-    mlflow_uri: str
-    artifacts: str
-    online_store: str | None = None
+    A plain object and no configurable resource: addresses may hold passwords, and Dagster shows a
+    resource's configuration to everyone.
+    """
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Platform:
-        """Return the platform that the environment describes."""
-        return cls(
-            home=str(settings.home),
-            mlflow_uri=settings.mlflow_uri,
-            artifacts=settings.artifacts,
-            online_store=settings.online_store,
-        )
+    settings: Settings
 
     def lake(self, automation: str) -> Lake:
         """Return the lake of one automation."""
-        return Lake(Path(self.home) / "lake" / automation)
+        return Lake(self.settings.home / "lake" / automation)
 
     def reports(self, automation: str) -> Lake:
         """Return where the pages about an automation are written for people."""
-        return Lake(Path(self.home) / "reports" / automation)
+        return Lake(self.settings.home / "reports" / automation)
 
     @property
     def store(self) -> Store:
         """The Feast feature store."""
-        return _open_store(self.home, self.online_store)
+        return _open_store(self.settings)
 
     @property
     def registry(self) -> Registry:
         """The MLflow model registry."""
-        return _open_registry(self.mlflow_uri, self.artifacts)
+        return _open_registry(self.settings)
 
 
 @lru_cache(maxsize=4)
-def _open_store(home: str, online_store: str | None) -> Store:
+def _open_store(settings: Settings) -> Store:
     from feature_repo.store import open_store
 
     configure_libraries()
-    return open_store(Path(home), online_url=online_store)
+    return open_store(
+        settings.home, online_url=settings.online_store, registry_url=settings.feast_registry
+    )
 
 
 @lru_cache(maxsize=4)
-def _open_registry(uri: str, artifacts: str) -> Registry:
+def _open_registry(settings: Settings) -> Registry:
     from model_registry.registry import Registry
 
     configure_libraries()
-    return Registry(uri, Path(artifacts))
+    return Registry(settings.mlflow_uri, settings.artifacts)

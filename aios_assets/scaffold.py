@@ -24,10 +24,11 @@ import polars as pl
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from aios.declaration import load_spec
 from aios.errors import AiosError
 from aios.policy import load_policy
 from aios.sources import label_values, read_table, typed
-from aios.spec import ColumnType, Duration, load_spec
+from aios.spec import ColumnType, Duration
 from aios.windows import Cadence, window_at
 
 Task = Literal["classification", "regression"]

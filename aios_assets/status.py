@@ -46,7 +46,7 @@ def _status(automation: Automation, settings: Settings) -> dict[str, Any]:
 def _models(automation: Automation, settings: Settings) -> tuple[str, str]:
     from model_registry.champion import champion
 
-    registry = Platform.from_settings(settings).registry
+    registry = Platform(settings).registry
     deciding = champion(registry, automation.name)
     waiting = [one.number for one in registry.versions(automation.name) if one.stage == "gated"]
     newer = [number for number in waiting if deciding is None or number > deciding.number]

@@ -116,13 +116,7 @@ def rehearse_case(name: str, case: Case, home: Path) -> dict[str, Any]:
     from aios_assets.resources import Platform
     from aios_assets.scaffold import scaffold
 
-    settings = Settings(
-        home=home / "state",
-        automations=home / "automations",
-        mlflow_uri=f"sqlite:///{home}/state/mlflow/mlflow.db",
-        artifacts=str(home / "state" / "mlflow" / "artifacts"),
-        online_store=None,
-    )
+    settings = Settings.embedded(home / "state", home / "automations")
     settings.automations.mkdir(exist_ok=True)
     days = f"{case.delay.days}d"
     scaffold(
@@ -135,7 +129,7 @@ def rehearse_case(name: str, case: Case, home: Path) -> dict[str, Any]:
             console.print(f"  {name}: {done} of {total}", highlight=False)
 
     automation, windows, state = rehearse(name, settings, progress=progress)
-    lake = Platform.from_settings(settings).lake(name)
+    lake = Platform(settings).lake(name)
     report = build_report(automation, windows, state, settings)
     return {"rows": predictions_frame(automation, lake, windows), "report": report}
 

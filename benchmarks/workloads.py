@@ -125,10 +125,4 @@ def automation(home: Path, table: pl.DataFrame, *, end: datetime, cadence: str) 
 
 def settings(home: Path) -> Settings:
     """Return settings whose whole state lies below `home`."""
-    return Settings(
-        home=home / "state",
-        automations=home / "automations",
-        mlflow_uri=f"sqlite:///{home}/state/mlflow/mlflow.db",
-        artifacts=str(home / "state" / "mlflow" / "artifacts"),
-        online_store=None,
-    )
+    return Settings.embedded(home / "state", home / "automations")

@@ -282,9 +282,11 @@ def _create_database(path: Path, artifact_root: str) -> None:
 
 def _unreachable(uri: str, error: Exception) -> AiosError:
     reason = str(error).splitlines()[0]
+    from sqlalchemy.engine import make_url
+
     return AiosError(
         f"MLflow's database cannot be used: {reason}",
-        where=uri,
+        where=make_url(uri).render_as_string(hide_password=True),
         fix="end the process that holds it or restore access, then run this again; "
         "what was registered before is untouched",
     )

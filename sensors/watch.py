@@ -1,13 +1,13 @@
 """Sensors that raise alarms: failed runs, and aliases edited behind the registry's back."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import dagster as dg
 
 from aios.alarms import raise_alarm
 from aios.automation import Automation
 from aios.errors import AiosError
+from aios_assets.resources import Platform
 from jobs.failures import failure_message
 
 
@@ -17,7 +17,9 @@ from jobs.failures import failure_message
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Raises an alarm for every failed run: which step failed and what to do.",
 )
-def failure_sensor(context: dg.RunFailureSensorContext, platform: dg.ResourceParam[object]) -> None:
+def failure_sensor(
+    context: dg.RunFailureSensorContext, platform: dg.ResourceParam[Platform]
+) -> None:
     """Record the failed steps of a run as an alarm."""
     run = context.dagster_run
     failures = context.get_step_failure_events()
@@ -25,7 +27,7 @@ def failure_sensor(context: dg.RunFailureSensorContext, platform: dg.ResourcePar
         context.failure_event.message or "the run failed"
     ]
     automation = run.tags.get("aios/automation", run.job_name)
-    home = Path(platform.home)  # type: ignore[attr-defined]
+    home = platform.settings.home
     raise_alarm(home, automation, "run failed", run.run_id, " | ".join(messages))
 
 
@@ -51,7 +53,7 @@ def build_registry_sensor(automations: Sequence[Automation]) -> dg.SensorDefinit
                 mismatch = str(error)
             if mismatch:
                 found.append(mismatch)
-                raise_alarm(Path(platform.home), automation.name, "alias", mismatch, mismatch)
+                raise_alarm(platform.settings.home, automation.name, "alias", mismatch, mismatch)
         return dg.SkipReason("; ".join(found) or "every alias agrees with its history")
 
     return registry_sensor

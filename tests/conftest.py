@@ -31,6 +31,12 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("aios")
 
+# What would lead the tests' state to another place than their own folders.
+OTHERWISE = (
+    *("AIOS_MLFLOW_URI", "AIOS_ARTIFACTS", "AIOS_ONLINE_STORE", "AIOS_FEAST_REGISTRY"),
+    "DAGSTER_HOME",
+)
+
 START = datetime(2024, 1, 1)  # a Monday
 WEEKS = 20
 END = START + timedelta(weeks=WEEKS)
@@ -217,14 +223,7 @@ def write_table(path: Path, table: pl.DataFrame) -> Path:
 
 def settings_in(directory: Path) -> Settings:
     """Settings whose whole state and whose automations are below a directory."""
-    home = directory / "home"
-    return Settings(
-        home=home,
-        automations=directory / "automations",
-        mlflow_uri=f"sqlite:///{home}/mlflow/mlflow.db",
-        artifacts=str(home / "mlflow" / "artifacts"),
-        online_store=None,
-    )
+    return Settings.embedded(directory / "home", directory / "automations")
 
 
 def make_automation(directory: Path, *, name: str = "loans", **overrides: Any) -> Any:
@@ -238,14 +237,14 @@ def make_automation(directory: Path, *, name: str = "loans", **overrides: Any) -
 
     settings = settings_in(directory)
     folder = write_automation(settings.automations / name, **overrides)
-    return Automation.load(folder, settings), Platform.from_settings(settings)
+    return Automation.load(folder, settings), Platform(settings)
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings below `tmp_path`, also in the environment of this process and its children."""
     settings = settings_in(tmp_path)
-    for name in ("AIOS_MLFLOW_URI", "AIOS_ARTIFACTS", "AIOS_ONLINE_STORE", "DAGSTER_HOME"):
+    for name in OTHERWISE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AIOS_HOME", str(settings.home))
     monkeypatch.setenv("AIOS_AUTOMATIONS", str(settings.automations))

@@ -90,7 +90,9 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def decisions(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def decisions(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         lake = platform.lake(automation.name)
         with stage("decisions"):
             keys = [window.key for window in windows_of(context, automation)]

@@ -118,7 +118,7 @@ def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
         check_specs=[check_spec(automation, "drift_report", "no_drift", "No feature drifted.")],
     )
     def drift_report(
-        context: dg.AssetExecutionContext, platform: Platform, config: DriftConfig
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: DriftConfig
     ) -> dg.MaterializeResult:
         with stage("drift_report"):
             verdicts = {

@@ -128,7 +128,9 @@ def build_events(automation: Automation) -> dg.AssetsDefinition:
             ),
         ],
     )
-    def events(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def events(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         lake = platform.lake(automation.name)
         with stage("events"):
             parts = [ingest(automation, lake, window) for window in windows_of(context, automation)]

@@ -152,7 +152,9 @@ def build_features(automation: Automation) -> dg.AssetsDefinition:
             check_spec(automation, "features", "filled", "No feature is null in every row.")
         ],
     )
-    def features(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def features(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         with stage("features"):
             frames = [
                 make_features(automation, platform, window)
@@ -198,7 +200,7 @@ def build_online_features(automation: Automation) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def online_features(
-        context: dg.AssetExecutionContext, platform: Platform
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
         with stage("online_features"):
             *_, last = windows_of(context, automation)

@@ -125,7 +125,9 @@ def build_gate(automation: Automation) -> dg.AssetsDefinition:
         f"{then}. What cannot be measured does not pass.",
         check_specs=[check_spec(automation, "gate", "passed", "At least one candidate passes.")],
     )
-    def gate(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def gate(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         window = automation.window(context.partition_key)
         with stage("gate"):
             verdict = judge(automation, platform, window)

@@ -40,7 +40,9 @@ def build_labels(automation: Automation) -> dg.AssetsDefinition:
             check_spec(automation, "labels", "both_classes", "The labels are not all the same.")
         ],
     )
-    def labels(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def labels(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         lake = platform.lake(automation.name)
         with stage("labels"):
             frames = [

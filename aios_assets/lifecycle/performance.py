@@ -135,7 +135,9 @@ def build_performance(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def performance(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def performance(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         with stage("performance"):
             results = [
                 measure(automation, platform, window) for window in windows_of(context, automation)

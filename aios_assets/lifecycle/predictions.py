@@ -106,7 +106,9 @@ def build_predictions(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def predictions(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         with stage("predictions"):
             parts = [
                 score_partition(automation, platform, window)

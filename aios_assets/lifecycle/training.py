@@ -12,10 +12,11 @@ from aios.digest import frame_digest
 from aios.errors import AiosError
 from aios.lake import Lake
 from aios.spec import Candidate
-from aios.statistics.metrics import Estimate, evaluate
+from aios.statistics.metrics import evaluate
 from aios.statistics.profile import Profile
-from aios.statistics.slices import by_slice, fairness_gaps
+from aios.statistics.slices import by_slice
 from aios.windows import Window
+from aios_assets.lifecycle.card import CONFIDENCE, write_card
 from aios_assets.lifecycle.common import (
     asset_options,
     check_result,
@@ -29,12 +30,10 @@ from aios_assets.lifecycle.features import join_features
 from aios_assets.lifecycle.plots import metric_bars
 from aios_assets.links import mlflow_run, mlflow_version
 from aios_assets.resources import Platform
-from model_registry.cards import Card, TrainingData, limits, model_card
 
 if TYPE_CHECKING:
     from model_registry.registry import ModelVersion
 
-CONFIDENCE = 0.95
 SMALL = 100_000
 
 
@@ -174,7 +173,9 @@ def build_training_set(automation: Automation) -> dg.AssetsDefinition:
             )
         ],
     )
-    def training_set(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def training_set(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         window = automation.window(context.partition_key)
         with stage("training_set"):
             frame, proof = make_training_set(automation, platform, window)
@@ -221,7 +222,7 @@ def train_candidate(
     lake.write(f"evaluation/{candidate.name}", window.key, evaluation)
     metrics = evaluate(spec.task, label, scores, CONFIDENCE)
     slices = by_slice(spec.task, label, scores, held.select(spec.slices))
-    card = _card(automation, candidate, frame, metrics, slices, scores)
+    card = write_card(automation, candidate, frame, metrics, slices, scores)
     return register(
         platform.registry,
         automation=automation.name,
@@ -287,7 +288,9 @@ def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDe
         "and registered in MLflow with its card. It decides nothing before the gate.",
         pool="training",
     )
-    def model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def model(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         window = automation.window(context.partition_key)
         with stage(candidate.name):
             version = train_candidate(automation, platform, window, candidate, context.run_id)
@@ -311,48 +314,3 @@ def _version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, 
         "MLflow version": mlflow_version(version),
         "metrics on the holdout": markdown_table(["metric", "value", "low", "high"], rows),
     }
-
-
-def _card(
-    automation: Automation,
-    candidate: Candidate,
-    frame: pl.DataFrame,
-    metrics: dict[str, Estimate],
-    slices: pl.DataFrame,
-    scores: np.ndarray,
-) -> str:
-    spec, held = automation.spec, frame.filter("holdout")
-    data = TrainingData(
-        rows=frame.height - held.height,
-        held_out=held.height,
-        first=frame["event_time"].min(),  # type: ignore[arg-type]
-        last=frame["event_time"].max(),  # type: ignore[arg-type]
-        digest=frame_digest(frame),
-        label_delay=str(spec.label.delay),
-        window=f"the newest {candidate.window} rows" if candidate.window else "all labelled rows",
-    )
-    gaps = pl.DataFrame()
-    if spec.slices and spec.task == "classification":
-        threshold = float(np.quantile(scores, 1 - mean_of(held["label"]))) if held.height else 0.5
-        gaps = fairness_gaps(held["label"].to_numpy(), scores, held.select(spec.slices), threshold)
-    return model_card(
-        Card(
-            automation=automation.name,
-            candidate=candidate.name,
-            intended_use=spec.description,
-            owners=spec.owners,
-            risk=spec.risk,
-            task=spec.task,
-            label=spec.label.column,
-            metric=spec.gate.metric,
-            params=candidate.params,
-            data=data,
-            metrics=metrics,
-            confidence=CONFIDENCE,
-            slices=slices,
-            gaps=gaps,
-            limits=limits(frame.select(list(spec.feature_columns)), slices),
-            verdict=None,
-            promotion=spec.promotion,
-        )
-    )

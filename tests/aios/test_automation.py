@@ -20,9 +20,9 @@ from aios.automation import (
     load_automation,
     write_binding,
 )
+from aios.declaration import load_spec
 from aios.errors import AiosError
 from aios.lake import Lake
-from aios.spec import load_spec
 from aios_assets.lifecycle.common import partitions_of
 from tests.conftest import POLICY, make_automation, settings_in, write_automation
 

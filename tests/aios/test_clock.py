@@ -22,7 +22,7 @@ def test_now_is_utc_without_a_zone() -> None:
 def test_blocks_nest_and_end_even_when_they_fail() -> None:
     with clock.at(THEN):
         assert clock.now() == THEN
-        with pytest.raises(RuntimeError), clock.at(THEN + timedelta(days=1)):
+        with pytest.raises(RuntimeError), clock.at(THEN + timedelta(days=1)):  # noqa: PT012
             assert clock.now() == THEN + timedelta(days=1)
             raise RuntimeError
         assert clock.now() == THEN

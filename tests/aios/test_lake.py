@@ -79,7 +79,7 @@ def test_partitions_are_in_order_and_leftovers_are_not_among_them(lake: Lake) ->
 
 def test_a_writer_that_raises_leaves_the_old_bytes(lake: Lake) -> None:
     before = lake.write("events", KEY, frame()).read_bytes()
-    with pytest.raises(RuntimeError), lake.writer("events", KEY) as write:
+    with pytest.raises(RuntimeError), lake.writer("events", KEY) as write:  # noqa: PT012
         write(frame(100))
         raise RuntimeError
     assert lake.path("events", KEY).read_bytes() == before
@@ -87,7 +87,7 @@ def test_a_writer_that_raises_leaves_the_old_bytes(lake: Lake) -> None:
 
 
 def test_a_first_writer_that_raises_leaves_nothing(lake: Lake) -> None:
-    with pytest.raises(RuntimeError), lake.writer("events", KEY) as write:
+    with pytest.raises(RuntimeError), lake.writer("events", KEY) as write:  # noqa: PT012
         write(frame(100))
         raise RuntimeError
     assert files(lake) == []

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aios.retraining import Facts, retrain_reason
-from aios.spec import Spec, load_spec
+from aios.declaration import load_spec
+from aios.retraining import MEMORY, Facts, retrain_reason
+from aios.spec import Spec
 from tests.conftest import write_automation
 
 pytestmark = pytest.mark.unit
@@ -46,7 +47,7 @@ def test_nothing_measured_is_no_reason(spec: Spec) -> None:
     [
         ({"drift": ["stable", "drift", "drift"]}, "drift", "drift in 2 consecutive partitions"),
         ({"performance": "worse"}, "performance", "performance is worse"),
-        ({"labels": 500}, "labels", "25% more labels"),
+        ({"labels": 500}, "labels", "100 new labels since the latest training on 400"),
     ],
 )
 def test_each_measurement_is_a_reason_where_it_is_a_trigger(
@@ -63,10 +64,10 @@ def test_each_measurement_is_a_reason_where_it_is_a_trigger(
 
 @pytest.mark.parametrize(
     "verdicts",
-    [[], ["drift"], ["drift", "stable"], ["drift", "insufficient", "drift"], ["drift", "drift", "stable"]],
-)  # fmt: skip
-def test_drift_that_is_not_confirmed_is_no_reason(spec: Spec, verdicts: list[str]) -> None:
-    assert retrain_reason(spec, replace(QUIET, drift=verdicts)) is None
+    ["", "drift", "drift stable", "drift insufficient drift", "drift drift stable"],
+)
+def test_drift_that_is_not_confirmed_is_no_reason(spec: Spec, verdicts: str) -> None:
+    assert retrain_reason(spec, replace(QUIET, drift=verdicts.split())) is None
 
 
 def test_insufficient_evidence_is_no_reason(spec: Spec) -> None:
@@ -85,3 +86,9 @@ def test_without_a_champion_new_labels_are_a_reason(spec: Spec) -> None:
     assert "no champion" in str(retrain_reason(spec, none))
     assert retrain_reason(spec, replace(none, labels=400)) is None
     assert retrain_reason(spec, replace(none, last_try=NOW)) is None
+
+
+def test_growth_is_measured_against_a_bounded_memory(spec: Spec) -> None:
+    long = replace(QUIET, trained_on=100_000, labels=100_000 + MEMORY // 4)
+    assert f"{MEMORY // 4} new labels" in str(retrain_reason(spec, long))
+    assert retrain_reason(spec, replace(long, labels=long.labels - 1)) is None

@@ -11,7 +11,10 @@ from aios.settings import PROJECT, Settings, configure_libraries
 
 pytestmark = pytest.mark.unit
 
-NAMES = ("AIOS_HOME", "AIOS_AUTOMATIONS", "AIOS_MLFLOW_URI", "AIOS_ARTIFACTS", "AIOS_ONLINE_STORE")
+NAMES = (
+    *("AIOS_HOME", "AIOS_AUTOMATIONS"),
+    *("AIOS_MLFLOW_URI", "AIOS_ARTIFACTS", "AIOS_ONLINE_STORE", "AIOS_FEAST_REGISTRY"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +34,25 @@ def test_everything_is_below_one_home_by_default(tmp_path: Path) -> None:
 
 
 def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    values = ["state", "mine", "postgresql://db/mlflow", "s3://bucket/models", "redis://cache:6379"]
+    values = [
+        "state",
+        "mine",
+        "postgresql://db/mlflow",
+        "s3://bucket/models",
+        "redis://cache:6379",
+        "postgresql://db/feast",
+    ]
     for name, value in zip(NAMES, values, strict=True):
         monkeypatch.setenv(name, value)
     settings = Settings.from_env()
     assert settings.home == tmp_path / "state"
     assert settings.automations == tmp_path / "mine"
-    assert [settings.mlflow_uri, settings.artifacts, settings.online_store] == values[2:]
+    assert [
+        settings.mlflow_uri,
+        settings.artifacts,
+        settings.online_store,
+        settings.feast_registry,
+    ] == values[2:]
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -131,10 +131,12 @@ from datetime import datetime
 import polars as pl
 
 def events(start, end, data):
-    return pl.DataFrame({"loan_id": [1], "known_at": [start], "defaulted": [1], "from": [str(data)]})
+    row = {"loan_id": 1, "known_at": start, "defaulted": 1, "from": str(data)}
+    return pl.DataFrame([row])
 
 def labels(start, end, data):
-    return pl.DataFrame({"loan_id": [1, 1, 2], "label": [0, 1, None], "known_at": [start, end, end]})
+    times = [start, end, end]
+    return pl.DataFrame({"loan_id": [1, 1, 2], "label": [0, 1, None], "known_at": times})
 
 def period(data):
     return datetime(2024, 1, 3), datetime(2024, 2, 3)
@@ -241,7 +243,8 @@ def test_a_table_of_which_no_row_can_be_dated_is_an_error_not_a_loss(tmp_path: P
         ("time", ["2024-02-29 12:30"], [datetime(2024, 2, 29, 12, 30)]),
         ("time", ["2024-02-29T12:30:01Z"], [datetime(2024, 2, 29, 12, 30, 1)]),
         ("time", ["2024-02-29 12:30:01.25+00:00"], [datetime(2024, 2, 29, 12, 30, 1, 250_000)]),
-        ("time", ["2023-02-29", "29/02/2024", "later", "", "2024-01-01T00:00:00+02:00"], [None] * 5),
+        ("time", ["2023-02-29", "29/02/2024", "later", ""], [None] * 4),
+        ("time", ["2024-01-01T00:00:00+02:00"], [None]),
     ],
 )  # fmt: skip
 def test_text_takes_its_declared_type_or_becomes_null(

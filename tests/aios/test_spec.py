@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from aios.declaration import load_spec
 from aios.errors import AiosError
 from aios.settings import PROJECT
-from aios.spec import load_spec
 from tests.conftest import ATTRIBUTES, write_automation
 
 pytestmark = pytest.mark.unit
@@ -103,41 +103,113 @@ WRONG = [
     ('["team:credit", me@example.com]', "[]", 4, "owners", "at least 1"),
     ("  description: Loans\n", "", 2, "description", "required"),
     ("  description: Loans\n", "  description: 3\n", 3, "description", "valid string"),
-    ("  description: Loans\n", "  descripton: Loans\n", 2, "description", "required"),
-    ("entity: customer\n  event", "entity: customer\n  enabled: true\n  event", 8, "enabled", "not permitted"),
+    ("  description: Loans\n", "  descripton: Loans\n", 3, "descripton", "not permitted"),
+    (
+        "entity: customer\n  event",
+        "entity: customer\n  enabled: true\n  event",
+        8,
+        "enabled",
+        "not permitted",
+    ),
     ("start: 2024-01-01", "start: 2024-13-01", 5, "source.start", "date"),
     ("end: 2024-05-20", "end: 2023-05-20", 5, "source.end", "must lie after 'start' (2024-01-01)"),
     ("table: loans.csv, ", "", 5, "source", "either 'module' or 'table'"),
     ("table: loans.csv", "table: a.csv, module: source", 5, "source", "either 'module' or 'table'"),
     ("id: loan_id", "id: loan", 6, "id", "column 'loan' is not in the contract"),
-    ("entity: customer\n  e", "entity: client\n  e", 7, "entity", "column 'client' is not in the contract"),
+    (
+        "entity: customer\n  e",
+        "entity: client\n  e",
+        7,
+        "entity",
+        "column 'client' is not in the contract",
+    ),
     ("event_time: applied_at", "event_time: amount", 8, "event_time", "must have type 'time'"),
     ("known_at: filed_at", "known_at: region", 9, "known_at", "must have type 'time'"),
     ("slices: [region]", "slices: [sex]", 13, "slices.0", "column 'sex' is not in the contract"),
-    ("column: defaulted", "column: amount", 12, "label.column", "must not be a column of the contract"),
-    ("{amount: number}", "{defaulted: number}", 30, "features.0.columns.defaulted", "'defaulted' is taken"),
-    ("{amount: number}", "{loans_28d: number}", 36, "features.1.columns.loans_28d", "'loans_28d' is taken"),
-    ("{amount: number}", "{loan_id: number}", 30, "features.0.columns.loan_id", "'loan_id' is taken"),
+    (
+        "column: defaulted",
+        "column: amount",
+        12,
+        "label.column",
+        "must not be a column of the contract",
+    ),
+    (
+        "{amount: number}",
+        "{defaulted: number}",
+        30,
+        "features.0.columns.defaulted",
+        "'defaulted' is taken",
+    ),
+    (
+        "{amount: number}",
+        "{loans_28d: number}",
+        36,
+        "features.1.columns.loans_28d",
+        "'loans_28d' is taken",
+    ),
+    (
+        "{amount: number}",
+        "{loan_id: number}",
+        30,
+        "features.0.columns.loan_id",
+        "'loan_id' is taken",
+    ),
     ("{amount: number}", "{score: number}", 30, "features.0.columns.score", "'score' is taken"),
-    ("name: history", "name: application", 31, "features.1.name", "'application' is declared twice"),
+    (
+        "name: history",
+        "name: application",
+        31,
+        "features.1.name",
+        "'application' is declared twice",
+    ),
     ("name: tree", "name: logistic", 40, "candidates.1.name", "'logistic' is declared twice"),
-    ("entity: loan_id\n", "entity: loan\n", 29, "features.0.entity", "column 'loan' is not in the contract"),
+    (
+        "entity: loan_id\n",
+        "entity: loan\n",
+        29,
+        "features.0.entity",
+        "column 'loan' is not in the contract",
+    ),
     ("max_quarantine: 0.2", "max_quarantine: 2", 15, "contract.max_quarantine", "less than 1"),
     ("type: number", "type: float", 22, "contract.columns.amount.type", "'integer', 'number'"),
     ("max: 10", "max: ten", 24, "contract.columns.amount.max", "valid number"),
     ("max: 10", "max: -1", 24, "contract.columns.amount.max", "less than 'min' (0)"),
     ("max: 10", "allowed: ['1']", 24, "contract.columns.amount.allowed", "for text and category"),
-    ("applied_at: {type: time}", "applied_at: {type: time, min: 0}", 19, "contract.columns.applied_at.min", "for numbers"),
+    (
+        "applied_at: {type: time}",
+        "applied_at: {type: time, min: 0}",
+        19,
+        "contract.columns.applied_at.min",
+        "for numbers",
+    ),
     ("[north, south]", "[north, yes]", 25, "contract.columns.region.allowed.1", "valid string"),
-    ("{amount: number}", "{amount: integer}", 30, "features.0.columns.amount", "'number' or 'category'"),
+    (
+        "{amount: number}",
+        "{amount: integer}",
+        30,
+        "features.0.columns.amount",
+        "'number' or 'category'",
+    ),
     ("{amount: number}", "{}", 30, "features.0.columns", "at least 1"),
     ("features:history", "history", 32, "features.1.function", "match pattern"),
     ("name: tree", "name: Tree 2", 40, "candidates.1.name", "match pattern"),
     ("window: 1000", "window: 10", 42, "candidates.1.window", "greater than or equal to 50"),
     ("window: 1000", "windows: 1000", 42, "candidates.1.windows", "not permitted"),
-    ("[drift]", "[drift, calendar]", 43, "retrain.triggers.1", "'drift', 'performance' or 'labels'"),
-    ("retrain: {triggers: [drift]", "retrain: {on: [drift]", 43, "retrain", "Keys should be strings (given: True)"),
-]  # fmt: skip
+    (
+        "[drift]",
+        "[drift, calendar]",
+        43,
+        "retrain.triggers.1",
+        "'drift', 'performance' or 'labels'",
+    ),
+    (
+        "retrain: {triggers: [drift]",
+        "retrain: {on: [drift]",
+        43,
+        "retrain",
+        "Keys should be strings (given: True)",
+    ),
+]
 
 
 @pytest.mark.parametrize(("old", "new", "line", "field", "allowed"), WRONG)

@@ -136,7 +136,7 @@ def test_no_protected_and_no_calendar_column_is_read():
 def test_what_it_reads_is_declared_as_features():
     from pathlib import Path
 
-    from aios.spec import load_spec
+    from aios.declaration import load_spec
 
     declared = load_spec(Path(models.__file__).parent).feature_columns
     assert {declared[name] for name in models.WORDS} == {"category"}

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from aios.declaration import load_spec
 from aios.errors import AiosError
-from aios.spec import Spec, load_spec
+from aios.spec import Spec
 from aios_assets.lifecycle.contract import Checked, apply_contract
 from tests.conftest import write_automation
 

@@ -1,4 +1,4 @@
-"""Events: no row is lost, repeats are set aside, corrections are numbered, reruns change nothing."""
+"""Events: no row lost, repeats set aside, corrections numbered, nothing changed by a rerun."""
 
 from __future__ import annotations
 

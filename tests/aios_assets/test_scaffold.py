@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios.automation import Automation
+from aios.declaration import load_spec
 from aios.errors import AiosError
 from aios.settings import Settings
 from aios.sources import read_events, read_labels, read_table
-from aios.spec import Spec, load_spec
+from aios.spec import Spec
 from aios.statistics.metrics import evaluate
 from aios_assets.lifecycle.contract import apply_contract
 from aios_assets.scaffold import scaffold

@@ -47,9 +47,20 @@ def end_of(week: int) -> datetime:
     return START + timedelta(weeks=week + 1)
 
 
+DAMAGED = {100: ("region", "moon"), 200: ("amount", -5.0), 300: ("customer", None)}
+"""Ids of the loans that break the contract; number 150 comes twice, 50 is corrected later."""
+
+
 def history_of_loans() -> pl.DataFrame:
-    """Twenty weeks of about 60 loans."""
-    return loans(1200)
+    """Twenty weeks of about 60 loans, three damaged, one repeated, one corrected."""
+    table = loans(1200)
+    for identity, (column, value) in DAMAGED.items():
+        broken = pl.when(pl.col("loan_id") == identity).then(pl.lit(value))
+        table = table.with_columns(broken.otherwise(pl.col(column)).alias(column))
+    again = table.filter(pl.col("loan_id") == 150)
+    later = pl.col("applied_at") + timedelta(weeks=2)
+    corrected = table.filter(pl.col("loan_id") == 50).with_columns(later, amount=pl.lit(5000.0))
+    return pl.concat([table, again, corrected]).sort("applied_at", maintain_order=True)
 
 
 class Loop:
@@ -58,7 +69,7 @@ class Loop:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.settings: Settings = settings_in(root)
-        self.platform = Platform.from_settings(self.settings)
+        self.platform = Platform(self.settings)
         self.lake: Lake = self.platform.lake(NAME)
         self.folder = self.settings.automations / NAME
         self._instance: dg.DagsterInstance | None = None
@@ -117,6 +128,12 @@ class Loop:
         )
         return state
 
+    def redeclare(self, **overrides: Any) -> None:
+        """Write the folder anew, as a developer who changes the declaration or the code."""
+        chosen: dict[str, Any] = {"table": history_of_loans(), **SMALL, **overrides}
+        write_automation(self.folder, **chosen)
+        self.restart()
+
     def change_table(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         """Change the source, row order and all other columns kept as text."""
         path = self.folder / "loans.csv"
@@ -125,6 +142,10 @@ class Loop:
 
     def versions(self) -> list[ModelVersion]:
         return self.registry.versions(NAME)
+
+    def decided_by(self, week: int) -> set[int | None]:
+        """The model versions that the decisions of a week name."""
+        return set(self.lake.read("decisions", key(week))["model_version"])
 
     def champions(self) -> list[tuple[int, datetime, str, int | None]]:
         """The champion's history without wall-clock times."""
@@ -150,7 +171,7 @@ class Loop:
 
 def in_week(week: int) -> pl.Expr:
     """Rows of the source, all text, whose time lies in a week."""
-    at = pl.col("applied_at").str.to_datetime("%Y-%m-%d %H:%M:%S")
+    at = pl.col("applied_at").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
     return at.is_between(START + timedelta(weeks=week), end_of(week), closed="left")
 
 

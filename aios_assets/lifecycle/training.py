@@ -293,7 +293,7 @@ def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDe
     ) -> dg.MaterializeResult:
         window = automation.window(context.partition_key)
         with stage(candidate.name):
-            version = train_candidate(automation, platform, window, candidate, context.run_id)
+            version = train_candidate(automation, platform, window, candidate, context.run.run_id)
         return dg.MaterializeResult(metadata=_version_metadata(platform, version))
 
     return model

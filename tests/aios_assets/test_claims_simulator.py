@@ -104,9 +104,9 @@ def test_the_ring_shifts_both_the_claims_and_what_is_fraud(claims: pl.DataFrame)
     corner &= pl.col("rep_number").is_in([3, 9, 14])
     old, new = (claims.filter(pl.col("drifted") == late) for late in (False, True))
     assert old.select(price.mean()).item() == pytest.approx(0.05, abs=0.005)
-    assert new.select(price.mean()).item() == pytest.approx(0.105, abs=0.01)
+    assert new.select(price.mean()).item() == pytest.approx(0.145, abs=0.01)
     assert old.select(corner.mean()).item() < 0.003
-    assert new.select(corner.mean()).item() == pytest.approx(0.06, abs=0.006)
+    assert new.select(corner.mean()).item() == pytest.approx(0.10, abs=0.006)
     assert rate(old, corner) < 0.03
     assert rate(new, corner) == pytest.approx(0.39, abs=0.04)
 

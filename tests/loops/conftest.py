@@ -159,6 +159,7 @@ class Loop:
             str(path.relative_to(self.lake.root)): path.read_bytes()
             for path in sorted(self.lake.root.rglob("*"))
             if path.is_file()
+            and not path.name.startswith(".")
             and (not datasets or path.relative_to(self.lake.root).parts[0] in datasets)
             and (before is None or path.stem < key(before))
         }

@@ -1,0 +1,93 @@
+"""SIGKILL at ten random moments: resumed, a rehearsal ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.loops.conftest import NAME, REHEARSED, end_of, new_loop
+
+pytestmark = pytest.mark.loop
+
+KILLS = 10
+PRELOADED = [
+    "dagster", "evidently", "evidently.presets", "feast", "great_expectations", "matplotlib.pyplot",
+    "mlflow", "mlflow.sklearn", "polars", "sklearn.compose", "sklearn.linear_model",
+    "sklearn.tree", "skops.io",
+]  # fmt: skip
+WATCHED = {"open", "os.rename", "os.mkdir", "os.remove", "sqlite3.connect"}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Children that come with the heavy libraries loaded: ten starts cost the imports once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def child(root: Path, kill_at: int, after: float) -> None:
+    """Rehearse, and die `after` seconds after the `kill_at`-th touch of a file below the home."""
+    home, touched = str(root / "home"), 0
+    os.environ.update(AIOS_HOME=home, AIOS_AUTOMATIONS=str(root / "automations"))
+    sys.stdout = sys.stderr = open(root / "child.log", "a")  # noqa: SIM115
+
+    def watch(event, arguments):
+        nonlocal touched
+        if event in WATCHED and home in str(arguments[0]):
+            touched += 1
+            if touched == kill_at:
+                threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    sys.addaudithook(watch)
+    from aios_assets.cli import app
+
+    try:
+        app(["rehearse", NAME, "--to", f"{end_of(REHEARSED - 1):%Y-%m-%d}"])
+    finally:
+        (root / "touched.json").write_text(json.dumps(touched))
+        sys.stdout.flush()
+
+
+def rehearse(processes, loop, kill_at=0, after=0.0):
+    """Rehearse in a child; return its exit code."""
+    process = processes.Process(target=child, args=(loop.root, kill_at, after))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def registered(loop):
+    return [
+        (v.number, v.candidate, v.key, v.stage, v.trained_until, v.metrics,
+         v.tags["aios.dataset_digest"], v.tags["aios.artifact_digest"])
+        for v in loop.versions()
+    ]  # fmt: skip
+
+
+def test_killed_ten_times_and_resumed_it_ends_like_the_undisturbed(
+    processes, prepared, tmp_path, empty_mlflow, monkeypatch
+):
+    rng = np.random.default_rng(20240101)
+    loop = new_loop(tmp_path, empty_mlflow, monkeypatch)
+    progress = []
+    for _ in range(KILLS):
+        code = rehearse(processes, loop, int(rng.integers(1, 250)), float(rng.uniform(0, 0.2)))
+        assert code == -signal.SIGKILL, (loop.root / "child.log").read_text()
+        progress.append(len(loop.lake.partitions("decisions")))
+    assert 0 < progress[-1] < REHEARSED or progress[0] < progress[-1]
+    assert rehearse(processes, loop) == 0, (loop.root / "child.log").read_text()
+
+    assert loop.files() == prepared.files()
+    assert loop.champions() == prepared.champions()
+    assert registered(loop) == registered(prepared)
+    unfinished = [run for run in loop.instance.get_runs() if not run.is_finished]
+    assert unfinished == []

@@ -14,8 +14,9 @@ from jobs.failures import failure_message
 if TYPE_CHECKING:
     import dagster as dg
 
-_held: dict[str, sqlite3.Connection] = {}
+# Everything is in the event log; the terminal belongs to the command.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_held: dict[str, sqlite3.Connection] = {}
 
 
 def prepare_home(settings: Settings) -> Path:

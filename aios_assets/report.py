@@ -153,7 +153,7 @@ def write_page(report: dict[str, Any], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_PAGE.format(
         title=html.escape(f"{report['automation']} rehearsed"),
-        span=html.escape(f"{report['from']} to {report['to']}"),
+        span=html.escape(f"{moment(report['from'])} to {moment(report['to'])}"),
         facts=_facts(report),
         plots="".join(_image(png) for png in plots),
         rows="".join(_row(one, metric) for one in report["partitions"]),
@@ -221,6 +221,7 @@ dl {{ display: grid; grid-template-columns: 12rem 1fr; gap: .2rem 1rem; }}
 dt {{ opacity: .7; }} dd {{ margin: 0; }}
 img {{ max-width: 100%; background: white; border-radius: 6px; margin: .5rem .5rem .5rem 0; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .85rem; }}
+td:first-child {{ white-space: nowrap; }}
 th, td {{ text-align: left; padding: .3rem .5rem; border-bottom: 1px solid #8884; }}
 .wide {{ overflow-x: auto; }}
 </style>

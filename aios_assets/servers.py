@@ -55,13 +55,14 @@ def serve(
         ],
     }  # fmt: skip
     processes = {
-        name: subprocess.Popen([str(part) for part in command], cwd=PROJECT)
+        name: subprocess.Popen([str(part) for part in command], cwd=PROJECT, start_new_session=True)
         for name, command in commands.items()
     }
     say(
         f"Dagster  http://{_HOST}:{port}\nMLflow   http://{_HOST}:{mlflow_port}\n"
         f"Reports  http://{_HOST}:{reports_port}\nStop with Ctrl-C."
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.5)
@@ -82,10 +83,12 @@ def _refuse_taken(option: str, port: int) -> None:
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    # Each server leads a session of its own, so that its workers end with it.
     for process in processes:
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
     for process in processes:
         try:
             process.wait(_GRACE)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)

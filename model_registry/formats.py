@@ -1,6 +1,6 @@
-"""Models on disk: safe formats only, checked before anything in them is run.
+"""Models on disk: as MLflow model directories in safe formats, and as what scores rows.
 
-scikit-learn models are skops files whose types must be on `TRUSTED_TYPES`. Torch models are
+scikit-learn models are skops files of trusted types (see `model_registry.safety`). Torch models are
 `torch.export` programs (pt2) with the fitted scikit-learn encoder beside them. Every artefact is
 an MLflow model directory with a `scorer.json`: the columns it reads, a few example rows and the
 scores it gave for them.
@@ -25,25 +25,13 @@ import polars as pl
 from aios.errors import AiosError
 from model_registry.frames import Kind, to_model_frame
 from model_registry.registry import DIGEST_TAG, ModelVersion, Registry
+from model_registry.safety import TRUSTED_TYPES, check_types, load_pt2, load_skops
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Task = Literal["classification", "regression"]
 Predict = Callable[["pd.DataFrame"], np.ndarray]
-
-TRUSTED_TYPES = (
-    "functools.partial",
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-    "sklearn.utils.validation.check_array",
-)
-"""What an artefact may hold beyond skops' own list of scikit-learn and NumPy types."""
 
 SKLEARN_FILE = "model.skops"
 ENCODER_FILE = "encoder.skops"
@@ -143,13 +131,16 @@ def save(
     Raises:
         AiosError: The model holds a type that is not on the list, or does not give scores.
     """
+    import skops.io
+
     scores = in_memory(model, task, columns, name="the model to be saved").score(sample)
     _check_scores(scores, sample.height, task)
     table = to_model_frame(sample, columns)
     if isinstance(model, tuple):
         encoder, module = model
         _save_torch(module, _encode(encoder, table), directory)
-        _dump_skops(encoder, directory / ENCODER_FILE)
+        check_types(encoder, "the encoder to be saved")
+        skops.io.dump(encoder, directory / ENCODER_FILE)
     else:
         _save_sklearn(model, directory, columns, task, table)
     content = {
@@ -183,7 +174,8 @@ def load(registry: Registry, version: ModelVersion) -> FrameScorer:
             raise _damaged(version, f"its files cannot be read: {error}") from error
     columns = cast("dict[str, Kind]", content["columns"])
     scorer = FrameScorer(version.label, columns, predict)
-    again = scorer.score(pl.DataFrame(content["example"], schema=_example_types(columns)))
+    types = {name: pl.Float64 if kind == "number" else pl.String for name, kind in columns.items()}
+    again = scorer.score(pl.DataFrame(content["example"], schema=types))
     if not np.allclose(
         again, content["example_scores"], rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE
     ):
@@ -198,11 +190,6 @@ def artifact_digest(directory: Path) -> str:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(directory).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
-
-
-def _example_types(columns: Mapping[str, Kind]) -> dict[str, pl.DataType]:
-    types: dict[Kind, pl.DataType] = {"number": pl.Float64(), "category": pl.String()}
-    return {name: types[kind] for name, kind in columns.items()}
 
 
 def _encode(encoder: Any, table: pd.DataFrame) -> np.ndarray:
@@ -287,7 +274,7 @@ def _save_sklearn(
     except MlflowException as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
-        _check_types(model, "the model to be saved")
+        check_types(model, "the model to be saved")
         raise
 
 
@@ -312,59 +299,14 @@ def _requirements(*packages: str) -> list[str]:
     return [f"{package}=={installed(package)}" for package in ("mlflow", *packages)]
 
 
-def _dump_skops(model: Any, path: Path) -> None:
-    import skops.io
-
-    _check_types(model, "the encoder to be saved")
-    skops.io.dump(model, path)
-
-
-def _check_types(source: Any, where: str) -> None:
-    """Refuse an estimator in memory, or a file by its path, with a type not on the list."""
-    import skops.io
-
-    if isinstance(source, Path):
-        found = skops.io.get_untrusted_types(file=source)
-    else:
-        found = skops.io.get_untrusted_types(data=skops.io.dumps(source))
-    foreign = sorted(set(found) - set(TRUSTED_TYPES))
-    if foreign:
-        raise AiosError(
-            f"it holds types that are not trusted: {', '.join(foreign)}",
-            where=where,
-            fix="build the model from scikit-learn's own parts, or have the type reviewed "
-            "and added to model_registry.formats.TRUSTED_TYPES",
-        )
-
-
 def _load_predict(directory: Path, content: Mapping[str, Any], name: str) -> Predict:
     if content["format"] == "sklearn":
-        model = _load_skops(directory / SKLEARN_FILE, name)
+        model = load_skops(directory / SKLEARN_FILE, name)
         return _sklearn_predict(model, content["task"], name)
     if content["format"] == "torch":
-        encoder = _load_skops(directory / ENCODER_FILE, name)
-        return _torch_predict(encoder, _load_pt2(directory / TORCH_FILE))
+        encoder = load_skops(directory / ENCODER_FILE, name)
+        return _torch_predict(encoder, load_pt2(directory / TORCH_FILE))
     raise ValueError(f"unknown format {content['format']!r}")
-
-
-def _load_skops(path: Path, name: str) -> Any:
-    import skops.io
-
-    _check_types(path, name)
-    return skops.io.load(path, trusted=list(TRUSTED_TYPES))
-
-
-def _load_pt2(path: Path) -> Any:
-    """Load an exported program after making sure that nothing in it needs unpickling."""
-    import torch
-    from mlflow.exceptions import MlflowException
-    from mlflow.pytorch import _validate_pt2_archive_is_pickle_free
-
-    try:
-        _validate_pt2_archive_is_pickle_free(str(path))
-    except MlflowException as error:
-        raise ValueError(error.message) from error
-    return torch.export.load(path).module()
 
 
 @contextmanager

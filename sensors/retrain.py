@@ -78,6 +78,14 @@ def _until(keys: Sequence[str], last: str) -> list[str]:
     return [key for key in keys if key <= last]
 
 
+def _rehearsed(lake: Lake) -> str | None:
+    """Return where a rehearsal left off: a new sensor does not ask for its retrains again."""
+    if not lake.has("rehearsal", "state", "json"):
+        return None
+    cursor: str = lake.read_json("rehearsal", "state")["cursor"]
+    return cursor
+
+
 def build_retrain_sensor(automation: Automation) -> dg.SensorDefinition:
     """Build the sensor that asks for a retrain on confirmed drift, worse performance or growth."""
 
@@ -92,7 +100,9 @@ def build_retrain_sensor(automation: Automation) -> dg.SensorDefinition:
     )
     def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         lake = context.resources.platform.lake(automation.name)
-        due, cursor = due_retrains(automation, lake, Cursor.parse(context.cursor))
+        due, cursor = due_retrains(
+            automation, lake, Cursor.parse(context.cursor or _rehearsed(lake))
+        )
         # The code version is in the key, so that a failed retrain runs again once it is mended.
         requests = [
             dg.RunRequest(

@@ -237,3 +237,23 @@ def test_a_failing_stage_says_what_where_and_what_to_do(tmp_path: Path) -> None:
     assert "lacks column region" in str(error.description)
     assert set(error.metadata) == {"what", "where", "what to do"}
     assert not platform.lake("loans").has("events", "2024-01-01")
+
+
+def test_revisions_follow_the_time_of_knowing_not_the_order_of_arrival(tmp_path: Path) -> None:
+    source = """
+import polars as pl
+from datetime import datetime
+
+def events(start, end, data):
+    days = [3, 1, 2]
+    return pl.DataFrame({
+        "loan_id": [1, 1, 1], "customer": ["c"] * 3, "region": ["north"] * 3,
+        "applied_at": [datetime(2024, 1, 1)] * 3, "amount": [float(day) for day in days],
+        "known_at": [datetime(2024, 1, day) for day in days],
+    })
+"""
+    ours, platform = make_automation(
+        tmp_path, files={"source.py": source}, source={"table": None, "module": "source"}
+    )
+    found = ingest(ours, platform.lake("loans"), ours.windows()[0])
+    assert found.events.select("amount", "revision").rows() == [(1, 0), (2, 1), (3, 2)]

@@ -37,6 +37,9 @@ SMALL: dict[str, Any] = {
 """Two retrains within eight weeks of 60 loans each, both promoted."""
 
 
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
 def key(week: int) -> str:
     """The partition of a week, counted from 0."""
     return f"{START + timedelta(weeks=week):%Y-%m-%d}"
@@ -104,11 +107,13 @@ class Loop:
     def run(self, kind: str, week: int, **tags: str) -> None:
         """Run `loans_<kind>` for a week as `aios run` and the rehearsal do."""
         job = self.repository.get_job(f"{NAME}_{kind}")
-        ops = {f"{NAME}__drift_report": {"config": {"page": "drifted"}}} if kind == "batch" else {}
+        ops = _ops("drifted") if kind == "batch" else {}
         with clock.at(end_of(week)):
             run_job(self.instance, job, key(week), tags=tags, ops=ops)
 
-    def execute(self, kind: str, week: int, **arguments: Any) -> dg.ExecuteInProcessResult:
+    def execute(
+        self, kind: str, week: int, *, page: str = "drifted", **arguments: Any
+    ) -> dg.ExecuteInProcessResult:
         """Run a job for a week and return what Dagster says of it, failed or not."""
         job = self.repository.get_job(f"{NAME}_{kind}")
         with clock.at(end_of(week)):
@@ -116,7 +121,7 @@ class Loop:
                 instance=self.instance,
                 partition_key=key(week),
                 raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                run_config={**QUIET, "ops": _ops(page) if kind == "batch" else {}},
                 **arguments,
             )
 
@@ -168,6 +173,11 @@ class Loop:
         """Everything in service before a week: its files, its champions, its versions."""
         files = self.files("predictions", "decisions", "features", "events", before=week)
         return files, self.champions(), [(v.number, v.stage) for v in self.versions()]
+
+
+def _ops(page: str) -> dict[str, Any]:
+    """When Evidently draws its page."""
+    return {f"{NAME}__drift_report": {"config": {"page": page}}}
 
 
 def in_week(week: int) -> pl.Expr:

@@ -73,11 +73,11 @@ def test_a_wrong_partition_or_file_says_what_to_give(settings, arguments, says):
     [
         (("rehearse", NAME, "--from", "january"), "'january'"),
         (("rehearse", NAME, "--to", "2024-13-01"), "'2024-13-01'"),
-        (("promote", NAME, "latest"), "'latest'"),
-        (("rollback", NAME, "--to", "first"), "'first'"),
+        (("promote", NAME, "latest"), "'version'"),
+        (("rollback", NAME, "--to", "first"), "'--to'"),
         (("run", NAME), "--partition"),
         (("new", "x", "--data", "no.csv"), "--entity"),
-        (("dev", "--port", "http"), "'http'"),
+        (("dev", "--port", "http"), "'--port'"),
         (("statuss",), "statuss"),
     ],
 )

@@ -9,7 +9,7 @@ from dagster._core.storage.tags import (
 )
 
 from aios import clock
-from tests.loops.conftest import NAME, copy_loop, end_of, enter, key
+from tests.loops.conftest import NAME, QUIET, copy_loop, end_of, enter, key
 
 pytestmark = pytest.mark.loop
 
@@ -38,7 +38,7 @@ def test_a_range_in_one_run_leaves_what_single_runs_leave(loop, prepared, tmp_pa
                 ASSET_PARTITION_RANGE_START_TAG: key(8),
                 ASSET_PARTITION_RANGE_END_TAG: key(10),
             },
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config=QUIET,
         )
     assert result.success
     made = {

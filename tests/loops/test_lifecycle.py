@@ -31,7 +31,7 @@ def ran(prepared, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         loop = copy_loop(prepared, tmp_path_factory.mktemp("ran") / "loop")
         enter(loop, patch)
-        return Ran(loop, loop.execute("batch", 8), loop.execute("retrain", 8))
+        return Ran(loop, loop.execute("batch", 8, page="always"), loop.execute("retrain", 8))
 
 
 def test_every_stage_says_its_rows_and_columns(ran):

@@ -18,6 +18,7 @@ from aios.errors import AiosError
 from model_registry import formats
 from model_registry.frames import to_model_frame
 from model_registry.registry import DIGEST_TAG
+from model_registry.safety import check_types
 from tests.model_registry.recipes import COLUMNS, enrol, frame, label
 
 pytestmark = pytest.mark.loop
@@ -152,7 +153,7 @@ def test_type_that_is_not_trusted_is_refused_when_saving():
 
     foreign = make_pipeline(FunctionTransformer(json.dumps))
     with pytest.raises(AiosError, match=r"not trusted: json\.dumps"):
-        formats._check_types(foreign, "the model to be saved")
+        check_types(foreign, "the model to be saved")
 
 
 def test_estimator_of_ones_own_is_refused_and_leaves_no_version(registry, boosting):

@@ -45,12 +45,12 @@ def read_labels(automation: Automation, start: datetime, end: datetime) -> pl.Da
         frame = automation.function(f"{spec.source.module}:labels")(start, end, data)
     else:
         learned = pl.col(_ARRIVED) + spec.label.delay
-        frame = _table(automation).select(
+        rows = _table(automation).filter(learned.is_between(start, end, closed="left"))
+        frame = rows.select(
             typed(spec.contract.columns[spec.id].type, pl.col(spec.id)),
             label_values(pl.col(spec.label.column)).alias("label"),
             learned.alias("known_at"),
         )
-        frame = frame.filter(pl.col("known_at").is_between(start, end, closed="left"))
     frame = frame.select(spec.id, pl.col("label").cast(pl.Float64).fill_nan(None), "known_at")
     return frame.drop_nulls().unique(spec.id, keep="last", maintain_order=True)
 

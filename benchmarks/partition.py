@@ -1,13 +1,14 @@
 """One partition of 100,000 events from source to decisions and drift report.
 
-`python -m benchmarks.partition` runs the platform's batch job beside a bare script that does the
-same work with the same libraries for contract, model and report, but without Dagster, Feast and
-MLflow. Imports are done before either is timed.
+`python -m benchmarks.partition` runs the platform's batch job beside a bare script that calls the
+same plain functions in order and leaves the same files, but without Dagster, Feast and MLflow.
+Imports are done before either is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import time
 from datetime import timedelta
@@ -20,12 +21,24 @@ from rich.console import Console
 from rich.table import Table
 
 from aios.automation import Automation
+from aios.digest import row_digests
+from aios.lake import Lake
 from aios.statistics.drift import drift_verdict
-from aios.statistics.metrics import evaluate
+from aios.statistics.metrics import evaluate, losses
+from aios.statistics.performance import Sample, performance_verdict
 from aios.statistics.profile import Profile
+from aios_assets.lifecycle.decisions import decide_window
+from aios_assets.lifecycle.drift import evidently_page
+from aios_assets.lifecycle.events import ingest
+from aios_assets.lifecycle.features import compute_view
+from aios_assets.lifecycle.labels import collect_labels
+from aios_assets.lifecycle.performance import matured
+from aios_assets.lifecycle.plots import drift_bars, history_line
+from aios_assets.lifecycle.predictions import score_window
 from benchmarks.workloads import START, automation, events, settings
 
 DAY = timedelta(days=1)
+START_KEY = START.strftime("%Y-%m-%d")
 
 
 def platform_run(home: Path) -> tuple[Automation, Any]:
@@ -39,41 +52,37 @@ def platform_run(home: Path) -> tuple[Automation, Any]:
     instance = open_instance(where)
     repository = build_definitions(where).get_repository_def()
     batch = repository.get_job(batch_job_name("bench"))
-    run_job(instance, batch, START.strftime("%Y-%m-%d"), tags={})
+    run_job(instance, batch, START_KEY, tags={})
     retrain = repository.get_job(retrain_job_name("bench"))
-    run_job(instance, retrain, START.strftime("%Y-%m-%d"), tags={})
+    run_job(instance, retrain, START_KEY, tags={})
     bench = Automation.load(where.automations / "bench", where)
     return bench, lambda key: run_job(instance, batch, key, tags={})
 
 
-def bare_script(
-    bench: Automation, training: pl.DataFrame, scorer: Any, key: str, out: Path
-) -> None:
-    """Do a partition's work with plain functions and files."""
-    from aios.sources import read_events, read_labels
-    from aios_assets.lifecycle.contract import apply_contract
-    from aios_assets.lifecycle.drift import evidently_page
-
+def bare_script(bench: Automation, lake: Lake, scorer: Any, key: str) -> None:
+    """Do a partition's work, with the same outputs, by calling plain functions in order."""
     window, spec = bench.window(key), bench.spec
-    checked = apply_contract(spec, read_events(bench, window.start, window.end), "bare")
-    checked.good.write_parquet(out / "events.parquet")
-    checked.bad.write_parquet(out / "quarantine.parquet")
-    features = bench.function("features:facts")(checked.good)
-    features.write_parquet(out / "features.parquet")
-    predictions = features.select("event_id", "event_time").with_columns(
-        pl.Series("score", scorer.score(features))
-    )
-    predictions.write_parquet(out / "predictions.parquet")
-    verdicts = bench.policy.decide(features.with_columns(predictions["score"]))
-    predictions.hstack(verdicts).write_parquet(out / "decisions.parquet")
-    labels = read_labels(bench, window.start, window.end)
-    matured = labels.join(predictions, on="event_id")
-    matured.write_parquet(out / "performance.parquet")
-    evaluate(spec.task, matured["label"].to_numpy(), matured["score"].to_numpy())
+    ingest(bench, lake, window)
+    (view,) = spec.features
+    facts = compute_view(bench, lake, view, window)
     names = list(spec.feature_columns)
-    drift_verdict(Profile.of(training.select(names)), features.select(names))
-    page = evidently_page(training.select(names), features.select(names), spec.feature_columns)
-    (out / "drift.html").write_text(page)
+    digests = row_digests(facts.select(names)).alias("feature_digest")
+    revision = lake.read("events", key, ["revision"])["revision"]
+    lake.write("features", key, facts.with_columns(revision, digests))
+    score_window(bench, lake, window, (1, scorer), [])
+    decide_window(bench, lake, window)
+    collect_labels(bench, lake, window)
+    rows = matured(bench, lake, window)
+    label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
+    metrics = evaluate(spec.task, label, score)
+    performance_verdict(Sample(5_000, 0.15, 0.02), [Sample.of(losses(spec.task, label, score))])
+    lake.write("performance", key, rows)
+    history_line([key], [metrics["roc_auc"].value], "roc_auc")
+    training, current = lake.read("training_set", START_KEY, names), facts.select(names)
+    verdict = drift_verdict(Profile.read(lake.path("profiles", START_KEY, "npz")), current)
+    drift_bars(verdict, spec.drift.min_effect)
+    page = evidently_page(training, current, spec.feature_columns)
+    lake.write_bytes("drift", key, "html", page.encode())
 
 
 def main() -> None:
@@ -92,13 +101,13 @@ def main() -> None:
         home = Path(name)
         automation(home, pl.concat([first, *others]), end=START + days * DAY, cadence="daily")
         bench, run = platform_run(home)
-        training, scorer = _champion(home)
+        lake, scorer = _champion(home)
         keys = [window.key for window in bench.windows()][1:]
         run(keys[0])
-        bare_script(bench, training, scorer, keys[0], home)
+        bare_script(bench, lake, scorer, keys[0])
         for key in keys[1:]:
             for what, work in (
-                ("bare script", lambda k=key: bare_script(bench, training, scorer, k, home)),
+                ("bare script", lambda k=key: bare_script(bench, lake, scorer, k)),
                 ("platform", lambda k=key: run(k)),
             ):
                 start = time.perf_counter()
@@ -116,8 +125,8 @@ def main() -> None:
     Console().print(table)
 
 
-def _champion(home: Path) -> tuple[pl.DataFrame, Any]:
-    from aios.lake import Lake
+def _champion(home: Path) -> tuple[Lake, Any]:
+    """Return a lake of the script's own with the training set, and the champion's scorer."""
     from model_registry.champion import champion
     from model_registry.formats import load
     from model_registry.registry import Registry
@@ -126,9 +135,8 @@ def _champion(home: Path) -> tuple[pl.DataFrame, Any]:
     registry = Registry(where.mlflow_uri, where.artifacts)
     version = champion(registry, "bench")
     assert version is not None
-    lake = Lake(where.home / "lake" / "bench")
-    training = lake.read("training_set", version.tags["aios.partition"])
-    return training, load(registry, version)
+    shutil.copytree(where.home / "lake" / "bench", home / "bare")
+    return Lake(home / "bare"), load(registry, version)
 
 
 if __name__ == "__main__":

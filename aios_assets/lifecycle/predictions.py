@@ -1,13 +1,14 @@
 """Predictions: the champion scores a partition in chunks, challengers beside it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
 from aios.automation import Automation
+from aios.errors import AiosError
 from aios.lake import Lake
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
@@ -27,13 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """What one partition's scoring did; `champion` is None where none was in force."""
+    """What one partition's scoring did.
+
+    Attributes:
+        champion: None where none was in force.
+        challengers: Those that were scored beside it.
+        rows: Rows of the partition.
+        missing: Rows without a score of the champion.
+        lost: Why challengers were left out: they do not load.
+    """
 
     window: Window
     champion: int | None
     challengers: tuple[int, ...]
     rows: int
     missing: int
+    lost: tuple[str, ...] = ()
 
 
 def score_window(
@@ -74,21 +84,30 @@ def score_window(
 
 
 def score_partition(automation: Automation, platform: Platform, window: Window) -> Scored:
-    """Score a window with the champion in force at its end and the challengers of that time."""
+    """Score a window with the champion in force at its end and the challengers of that time.
+
+    A challenger that does not load is left out: only the champion's loss stops a partition.
+    """
     from model_registry.challengers import challengers_at
     from model_registry.champion import champion_at
     from model_registry.formats import load
 
     registry = platform.registry
     champion = champion_at(registry, automation.name, window.end)
-    others = challengers_at(registry, automation.name, window.end)
-    return score_window(
+    challengers, lost = [], []
+    for version in challengers_at(registry, automation.name, window.end):
+        try:
+            challengers.append((version.number, load(registry, version)))
+        except AiosError as error:
+            lost.append(str(error))
+    scored = score_window(
         automation,
         platform.lake(automation.name),
         window,
         (champion.number, load(registry, champion)) if champion else None,
-        [(version.number, load(registry, version)) for version in others],
+        challengers,
     )
+    return replace(scored, lost=tuple(lost))
 
 
 def build_predictions(automation: Automation) -> dg.AssetsDefinition:
@@ -128,6 +147,7 @@ def _metadata(parts: list[Scored], frame: pl.DataFrame) -> dict[str, Any]:
         **row_metadata(frame.head(0), sum(part.rows for part in parts)),
         "champion": f"version {last.champion}" if last.champion else "none in force",
         "challengers": ", ".join(f"version {n}" for n in last.challengers) or "none",
+        "challengers that do not load": "; ".join(last.lost) or "none",
         "mean_score": mean_of(frame["score"]),
     }
 

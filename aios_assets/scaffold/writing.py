@@ -12,7 +12,7 @@ from aios.windows import Cadence, window_at
 from aios_assets.scaffold.columns import Column, Kind, calendar, slices, why_unusable
 from aios_assets.scaffold.table import Table, Task
 
-# Long enough to see what the latest training changed.
+# Two partitions, at most four weeks.
 COOLDOWNS: dict[Cadence, str] = {"daily": "2d", "weekly": "14d", "monthly": "28d"}
 
 
@@ -160,7 +160,7 @@ def _facts(
         " and ".join([f"- {len(features)} columns as features", *(f"`{one}`" for one in parts)]),
     ]
     lines += [
-        f"- `{_plain(column.name)}` is feature `{name}`: a feature's name is an identifier"
+        f"- `{_plain(column.name)}` is feature `{name}`"
         for name, column in features.items()
         if name != column.name
     ]

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,24 +58,12 @@ class Lake:
         """
         path = self.path(dataset, partition)
         with _replacing(path) as aside:
-            writer: pq.ParquetWriter | None = None
-
-            def write(frame: pl.DataFrame) -> None:
-                nonlocal writer
-                table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-                # A dictionary pays for words only: trying one on numbers takes most of the time.
-                words = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-                writer = writer or pq.ParquetWriter(
-                    aside, table.schema, compression="zstd", use_dictionary=words or False
-                )
-                writer.write_table(table.cast(writer.schema), row_group_size=CHUNK)
-
+            writer = _BackgroundWriter(aside)
             try:
-                yield write
+                yield writer.write
             finally:
-                if writer is not None:
-                    writer.close()
-            if writer is None:
+                writer.close()
+            if writer.file is None:
                 raise AiosError("nothing was written", where=str(path), fix="Write an empty frame.")
 
     def read(self, dataset: str, partition: str, columns: list[str] | None = None) -> pl.DataFrame:
@@ -90,13 +79,25 @@ class Lake:
     def stream(
         self, dataset: str, partition: str, columns: list[str] | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Yield a partition in frames of at most `CHUNK` rows, at least one frame."""
+        """Yield a partition in frames of at most `CHUNK` rows, at least one frame.
+
+        The next frame is read while the caller works on the one before it.
+        """
         path = self._existing(dataset, partition)
-        with _readable(path), pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                yield _frame(file.read_row_group(group, columns=columns))
+        with (
+            _readable(path),
+            pq.ParquetFile(path) as file,
+            ThreadPoolExecutor(max_workers=1) as reader,
+        ):
             if not file.num_row_groups:
                 yield _frame(file.read(columns=columns))
+                return
+            waiting = reader.submit(file.read_row_group, 0, columns=columns)
+            for group in range(1, file.num_row_groups + 1):
+                table = waiting.result()
+                if group < file.num_row_groups:
+                    waiting = reader.submit(file.read_row_group, group, columns=columns)
+                yield _frame(table)
 
     def rows(self, dataset: str, partition: str) -> int:
         """Return the number of rows of a partition, from its footer."""
@@ -153,6 +154,41 @@ class Lake:
                 fix=f"Materialize {dataset!r} for {partition} first.",
             )
         return path
+
+
+class _BackgroundWriter:
+    """Writes one Parquet file; a frame is written while the caller makes the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: pq.ParquetWriter | None = None
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._waiting: Future[None] | None = None
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Take a frame; errors of the one before it are raised here."""
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self.file is None:
+            # A dictionary pays for words only: trying one on numbers takes most of the time.
+            words = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+            self.file = pq.ParquetWriter(
+                self._path, table.schema, compression="zstd", use_dictionary=words or False
+            )
+        if self._waiting:
+            self._waiting.result()
+        self._waiting = self._thread.submit(
+            self.file.write_table, table.cast(self.file.schema), row_group_size=CHUNK
+        )
+
+    def close(self) -> None:
+        """Wait for the last frame and close the file."""
+        try:
+            if self._waiting:
+                self._waiting.result()
+        finally:
+            self._thread.shutdown()
+            if self.file is not None:
+                self.file.close()
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -8,20 +8,48 @@ comparison with NaN may be true.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aios.digest import json_digest
 from aios.errors import AiosError
 
 Outcome = Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")]
 MISSING = "missing_input"
+# How polars serialises the functions that a condition may use.
+_FUNCTIONS = re.compile(
+    r'{"(Boolean|StringExpr)"'
+    r'|{"Sql": {"(IsIn"|Binary": "(Eq|NotEq|Lt|LtEq|Gt|GtEq|Plus|Minus|Add|Sub|Mul)")'
+)
+
+
+def _refuse_unsafe(node: dict[str, Any]) -> None:
+    """Refuse what could depend on other rows, or make a NaN of complete inputs."""
+    (kind, body), *_ = node.items()
+    match kind:
+        case "Column" | "Literal":
+            return
+        case "Cast":
+            _refuse_unsafe(body["expr"])
+        case "BinaryExpr":
+            _refuse_unsafe(body["left"])
+            _refuse_unsafe(body["right"])
+        case "Function" if _FUNCTIONS.match(json.dumps(body["function"])):
+            for part in body["input"]:
+                _refuse_unsafe(part)
+        case _:
+            raise ValueError(
+                "a condition compares columns and values with and, or, not, in, between, like, is "
+                "null, +, - and *; compute anything else, a quotient too, as a feature"
+            )
 
 
 class Rule(BaseModel):
@@ -37,9 +65,10 @@ class Rule(BaseModel):
     @classmethod
     def _parses(cls, when: str) -> str:
         try:
-            pl.sql_expr(when)
+            expression = pl.sql_expr(when)
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"not a SQL condition: {error}") from None
+        _refuse_unsafe(json.loads(expression.meta.serialize(format="json")))
         return when
 
 
@@ -61,6 +90,14 @@ class Policy(BaseModel):
     rules: list[Rule] = Field(max_length=62)
     otherwise: Otherwise = Otherwise()
     missing: Literal["review"] = "review"
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Policy:
+        names = [rule.name for rule in self.rules]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"rules: {', '.join(doubled)} is declared twice")
+        return self
 
     @cached_property
     def hash(self) -> str:

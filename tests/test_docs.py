@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aios import policy, spec
+from aios import declaration, policy, spec
 from aios.settings import _LIBRARIES
 from aios_assets.cli import app
 
@@ -125,8 +125,8 @@ def test_the_example_declarations_are_valid(tmp_path: Path) -> None:
     assert examples
     for one in examples:
         document = yaml.safe_load(one)
-        assert document["type"] == spec.COMPONENT
-        spec.parse_spec(document["attributes"], tmp_path / "defs.yaml", one)
+        assert document["type"] == declaration.COMPONENT
+        declaration.parse_spec(document["attributes"], tmp_path / "defs.yaml", one)
 
 
 def test_the_example_policies_are_valid() -> None:

@@ -41,7 +41,7 @@ LAYERS = {
     "aios_assets.links": FOUNDATION | {"model_registry"},
     "aios_assets.lifecycle": SERVICES | CLIENTS,
     "jobs": FOUNDATION | {"model_registry"},
-    "sensors": FOUNDATION | {"model_registry", "jobs"},
+    "sensors": FOUNDATION | {"model_registry", "jobs", "aios_assets.resources"},
     "aios_assets.component": COMPONENT,
     "aios_assets.definitions": COMPONENT,
     "aios_assets.automations": FOUNDATION,

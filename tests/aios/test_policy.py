@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.errors import AiosError
-from aios.policy import Policy, load_policy
+from aios.policy import Policy, Rule, load_policy
 
 pytestmark = pytest.mark.unit
 
@@ -230,3 +230,28 @@ def test_a_rule_that_is_no_condition_is_a_clear_error(when: str) -> None:
     rules = [{"name": "odd", "when": when, "outcome": "approve", "reason": "."}]
     with pytest.raises(AiosError, match="the rules cannot be evaluated"):
         decide(Policy(version=1, rules=rules), score=[0.5], amount=[1.0])
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["score > avg(score)", "score / amount > 1", "sqrt(amount) > 1", "amount % 2 = 0",
+     "coalesce(score, 0) < 1", "case when score > 1 then true else false end"],
+)  # fmt: skip
+def test_a_rule_that_could_see_other_rows_or_make_a_nan_is_refused(when: str) -> None:
+    with pytest.raises(ValueError, match="compute anything else"):
+        Rule(name="odd", when=when, outcome="approve", reason="because")
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["a + b - 2 * c >= 1", "a in (1, 2) and not b between 1 and 2", "name like 'x%' or flag",
+     "name is not null and name <> 'x'"],
+)  # fmt: skip
+def test_comparisons_of_columns_and_values_are_allowed(when: str) -> None:
+    assert Rule(name="fine", when=when, outcome="approve", reason="because").when == when
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    rule = {"name": "same", "when": "score > 1", "outcome": "block", "reason": "because"}
+    with pytest.raises(ValueError, match="same is declared twice"):
+        Policy(version=1, rules=[rule, rule])

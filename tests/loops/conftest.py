@@ -128,9 +128,7 @@ class Loop:
     def rehearse(self, weeks: int, **arguments: Any) -> State:
         """Rehearse the first weeks."""
         end = START + timedelta(weeks=weeks)
-        _, _, state = rehearse(
-            NAME, self.settings, end=end, progress=lambda *_: None, **arguments
-        )
+        _, _, state = rehearse(NAME, self.settings, end=end, progress=lambda *_: None, **arguments)
         return state
 
     def redeclare(self, **overrides: Any) -> None:

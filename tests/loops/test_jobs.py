@@ -41,10 +41,7 @@ def test_a_range_in_one_run_leaves_what_single_runs_leave(loop, prepared, tmp_pa
             run_config=QUIET,
         )
     assert result.success
-    made = {
-        one.partition
-        for one in result.asset_materializations_for_node(f"{NAME}__decisions")
-    }
+    made = {one.partition for one in result.asset_materializations_for_node(f"{NAME}__decisions")}
     assert made == {key(8), key(9), key(10)}
 
     single = copy_loop(prepared, tmp_path / "single")

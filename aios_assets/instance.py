@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 # Everything is in the event log; the terminal belongs to the command.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_held: dict[str, sqlite3.Connection] = {}
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -42,6 +42,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     return dg.DagsterInstance.get()
 
 
+@cache
 def _spare_the_disk() -> None:
     """Let SQLite write without an fsync for each of a run's hundreds of events.
 
@@ -52,9 +53,7 @@ def _spare_the_disk() -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    if _held:
-        return
-    _held[":memory:"] = sqlite3.connect(":memory:")
+    held: dict[str, sqlite3.Connection] = {}
 
     @event.listens_for(Engine, "connect")
     def tune(connection: Any, _record: Any) -> None:
@@ -62,9 +61,10 @@ def _spare_the_disk() -> None:
             return
         connection.execute("PRAGMA synchronous=NORMAL")
         path = connection.execute("PRAGMA database_list").fetchone()[2]
-        if path and path not in _held:
-            _held[path] = sqlite3.connect(path, check_same_thread=False)
-            _held[path].execute("SELECT count(*) FROM sqlite_master").fetchone()
+        # A database that is being made is not in WAL mode yet: it is held from a later one on.
+        if path not in held and connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]:
+            held[path] = sqlite3.connect(path, check_same_thread=False)
+            held[path].execute("SELECT count(*) FROM sqlite_master").fetchall()
 
 
 def run_job(

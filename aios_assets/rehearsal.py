@@ -164,7 +164,8 @@ def _run_batch(
 def _close_killed_runs(instance: dg.DagsterInstance, name: str) -> None:
     import dagster as dg
 
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    status = dg.DagsterRunStatus
+    unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED]
     for run in instance.get_runs(dg.RunsFilter(tags={_TAG: name}, statuses=unfinished)):
         instance.report_run_failed(run, "The rehearsal was killed during this run.")
 

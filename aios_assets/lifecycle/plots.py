@@ -30,7 +30,7 @@ def history_line(
     keys: Sequence[str], values: Sequence[float], title: str, alarms: Sequence[str] = ()
 ) -> bytes:
     """Draw one value a partition, alarms in red."""
-    figure, axes = _figure(height=2.0)
+    figure, axes = _figure(height=2.0, left=0.1)
     axes.plot(range(len(keys)), values, "-o", color=_BLUE, markersize=3, linewidth=1)
     for position, key in enumerate(keys):
         if key in alarms:
@@ -60,11 +60,12 @@ def as_markdown(png: bytes, title: str) -> dg.MarkdownMetadataValue:
     )
 
 
-def _figure(height: float) -> tuple[Any, Any]:
+def _figure(height: float, left: float = 0.28) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, height), dpi=80, layout="constrained")
-    axes = figure.subplots()
+    # Fixed margins: working them out takes longer than drawing.
+    figure = Figure(figsize=(5.2, height), dpi=80)
+    axes = figure.add_axes((left, 0.35 / height, 0.96 - left, 1 - 0.65 / height))
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

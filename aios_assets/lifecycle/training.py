@@ -1,6 +1,7 @@
 """Training: a point-in-time set that proves itself, candidates, and the gate they must pass."""
 
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,7 +13,7 @@ from aios.digest import frame_digest
 from aios.errors import AiosError
 from aios.lake import Lake
 from aios.spec import Candidate
-from aios.statistics.metrics import evaluate
+from aios.statistics.metrics import Estimate, evaluate
 from aios.statistics.profile import Profile
 from aios.statistics.slices import by_slice
 from aios.windows import Window
@@ -27,7 +28,7 @@ from aios_assets.lifecycle.common import (
     stage,
 )
 from aios_assets.lifecycle.features import join_features
-from aios_assets.lifecycle.plots import metric_bars
+from aios_assets.lifecycle.plots import as_markdown, metric_bars
 from aios_assets.links import mlflow_run, mlflow_version
 from aios_assets.resources import Platform
 
@@ -300,17 +301,17 @@ def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDe
 
 
 def _version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, Any]:
-    names = [name for name in version.metrics if not name.endswith(("_low", "_high"))]
-    rows = [
-        (
-            name,
-            *(version.metrics.get(name + bound, float("nan")) for bound in ("", "_low", "_high")),
-        )
-        for name in names
-    ]
+    metrics = version.metrics
+    found = {
+        name: Estimate(value, metrics.get(f"{name}_low", nan), metrics.get(f"{name}_high", nan), 0)
+        for name, value in metrics.items()
+        if not name.endswith(("_low", "_high"))
+    }
+    rows = [(name, one.value, one.low, one.high) for name, one in found.items()]
     return {
         "version": version.number,
         "MLflow run": mlflow_run(platform.registry.experiment(version.automation), version),
         "MLflow version": mlflow_version(version),
         "metrics on the holdout": markdown_table(["metric", "value", "low", "high"], rows),
+        "metrics": as_markdown(metric_bars(found), "metrics with their intervals"),
     }

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from aios.errors import AiosError
+from aios.policy import MISSING
 from tests.conftest import FEATURES, MODELS, POLICY
 from tests.loops.conftest import (
     NAME,
@@ -131,6 +132,7 @@ def test_a_column_without_any_value_is_named_and_goes_to_review(loop):
     assert whole(loop)
     decisions = loop.lake.read("decisions", key(WEEK))
     assert set(decisions["outcome"]) == {"review"}
+    assert set(decisions["rule"]) == {MISSING}
     drift = loop.lake.read_json("drift", key(WEEK))
     assert "amount" in {one["column"] for one in drift["columns"] if one["drifted"]}
 

@@ -15,7 +15,7 @@ COMMANDS = ["new", "rehearse", "run", "models", "promote", "rollback", "history"
 
 
 def call(*arguments):
-    return CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, [str(one) for one in arguments])
 
 
 @pytest.mark.unit

@@ -38,7 +38,7 @@ NUMBERS = (
 )  # fmt: skip
 
 RARE = 20  # rows below which a word shares one input with the other rare ones
-BATCH = 256
+BATCH = 512
 
 
 def gradient_boosting(
@@ -96,7 +96,7 @@ def neural_network(
     seed: int,
     width: int = 64,
     dropout: float = 0.5,
-    epochs: int = 40,
+    epochs: int = 20,
     learning_rate: float = 0.01,
     weight_decay: float = 0.01,
 ) -> tuple[ColumnTransformer, nn.Module]:
@@ -111,7 +111,7 @@ def neural_network(
         seed: Fixes the first weights, the order of the rows and what drops out.
         width: Units of the hidden layer.
         dropout: Share of its units left out of a training step.
-        epochs: Passes over the rows, in batches of 256.
+        epochs: Passes over the rows, in batches of 512.
         learning_rate: The largest of the cycle.
         weight_decay: Decoupled penalty on the weights.
 

@@ -191,7 +191,8 @@ class Drift(Model):
 class Performance(Model):
     """When realised loss on matured labels counts as worse than at the gate.
 
-    `min_effect` is a share of the loss at the gate; `false_alarm_rate` is for a champion's life.
+    `min_effect` is a share of the loss at the gate; `false_alarm_rate` is for an era:
+    from one alarm's champion to the next alarm.
     """
 
     false_alarm_rate: Share = 0.02

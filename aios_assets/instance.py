@@ -91,7 +91,6 @@ def run_job(
         raise AiosError(
             " | ".join(_failures(result)) or "the run failed",
             where=f"{job.name} {partition}",
-            fix="Mend the cause and run it again; what was in service is untouched.",
         )
 
 

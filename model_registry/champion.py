@@ -171,6 +171,18 @@ def champion_at(registry: Registry, automation: str, moment: datetime) -> ModelV
     return registry.get(automation, number) if number is not None else None
 
 
+def standing_in(registry: Registry, automation: str, version: ModelVersion) -> ModelVersion:
+    """Who decides what the version has not decided yet: itself, or who replaced it by rollback.
+
+    A rollback withdraws a version, also for a partition that ended before it and was late.
+    """
+    changes = history(registry, automation)
+    withdrawn = changes[-1].kind == "rollback" and any(
+        one.kind == "rollback" and one.previous == version.number for one in changes
+    )
+    return registry.get(automation, changes[-1].version) if withdrawn else version
+
+
 def deciding(changes: Sequence[Change], moment: datetime) -> int | None:
     """The number that the latest change strictly before the moment names; None before the first."""
     before = [change for change in changes if change.at < moment]

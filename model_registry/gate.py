@@ -86,7 +86,9 @@ def gate(
     """Judge every candidate on the same held-out rows.
 
     A candidate passes when its estimate reaches the floor and the lower bound of its paired
-    advantage over the champion is at least `-margin` (non-inferiority).
+    advantage over the champion is at least `-margin` (non-inferiority). Where the champion itself
+    falls short of the floor on these rows, the bar is the champion's own value: to refuse what is
+    better would protect nobody from what decides now.
 
     Args:
         task: `classification` (labels 0 and 1) or `regression`.
@@ -197,9 +199,16 @@ def _judge(
         return insufficient(f"{metric} is not defined on these rows.")
     if difference is not None and not np.isfinite(difference.low):
         return insufficient(f"The difference of {metric} is not defined on these rows.")
+    if champion is not None:
+        floor = _lowered(floor, metric, evaluate(task, label, champion, confidence)[metric].value)
     failures, successes = _compare(metric, estimate, difference, floor, margin)
     status: Status = "fail" if failures else "pass"
     return CandidateVerdict(name, status, estimate, difference, (*failures, *successes))
+
+
+def _lowered(floor: float, metric: str, champion: float) -> float:
+    """Return the bar: the floor, or the champion's own value where that is short of it."""
+    return min(floor, champion) if HIGHER_IS_BETTER[metric] else max(floor, champion)
 
 
 def _compare(

@@ -1,9 +1,11 @@
 """Sensors that raise alarms: failed runs, and aliases edited behind the registry's back."""
 
+import json
 from collections.abc import Sequence
 
 import dagster as dg
 
+from aios import clock
 from aios.alarms import raise_alarm
 from aios.automation import Automation
 from aios.errors import AiosError
@@ -46,6 +48,7 @@ def build_registry_sensor(automations: Sequence[Automation]) -> dg.SensorDefinit
         from model_registry.champion import alias_mismatch
 
         platform, found = context.resources.platform, []
+        seen = json.loads(context.cursor or "[]")
         for automation in automations:
             try:
                 mismatch = alias_mismatch(platform.registry, automation.name)
@@ -53,7 +56,11 @@ def build_registry_sensor(automations: Sequence[Automation]) -> dg.SensorDefinit
                 mismatch = str(error)
             if mismatch:
                 found.append(mismatch)
-                raise_alarm(platform.settings.home, automation.name, "alias", mismatch, mismatch)
+            if mismatch and mismatch not in seen:
+                # The moment is in the key: the same edit, restored and repeated, is a new alarm.
+                key = f"{clock.now().isoformat()} {mismatch}"
+                raise_alarm(platform.settings.home, automation.name, "alias", key, mismatch)
+        context.update_cursor(json.dumps(found))
         return dg.SkipReason("; ".join(found) or "every alias agrees with its history")
 
     return registry_sensor

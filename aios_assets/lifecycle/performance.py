@@ -24,7 +24,7 @@ from aios_assets.lifecycle.plots import as_markdown, history_line
 from aios_assets.resources import Platform
 
 if TYPE_CHECKING:
-    from model_registry.registry import ModelVersion
+    from model_registry.champion import Change
 
 _COLUMNS = ["event_time", "known_at", "revision", "score", "model_version"]
 
@@ -59,7 +59,7 @@ def matured(automation: Automation, lake: Lake, window: Window) -> pl.DataFrame:
 
 
 def measure(automation: Automation, platform: Platform, window: Window) -> dict[str, Any]:
-    """Measure a window's matured predictions and judge the champion's whole record.
+    """Measure a window's matured predictions and judge the era's whole record.
 
     Stores the matured rows and, as JSON, the metrics with the verdict: "steady", "worse" than at
     the gate, or "insufficient".
@@ -75,7 +75,7 @@ def measure(automation: Automation, platform: Platform, window: Window) -> dict[
         "matured": rows.height,
         "scored": scored.height,
         "metrics": {name: vars(one) for name, one in metrics.items()},
-        "champion": champion.number if champion else None,
+        "champion": champion,
         "status": verdict.status if verdict else "insufficient",
         "verdict": _plain(verdict),
     }
@@ -85,30 +85,50 @@ def measure(automation: Automation, platform: Platform, window: Window) -> dict[
 
 def _judge(
     automation: Automation, platform: Platform, window: Window
-) -> "tuple[ModelVersion | None, PerformanceVerdict | None]":
-    from model_registry.champion import champion_at
+) -> tuple[int | None, PerformanceVerdict | None]:
+    """Return the champion in force and the verdict over its era."""
+    from model_registry.champion import history
 
-    champion = champion_at(platform.registry, automation.name, window.end)
-    if champion is None:
+    changes = [one for one in history(platform.registry, automation.name) if one.at < window.end]
+    if not changes:
         return None, None
     lake, task = platform.lake(automation.name), automation.spec.task
-    at_gate = lake.read(f"evaluation/{champion.candidate}", champion.tags["aios.partition"])
-    baseline = Sample.of(losses(task, at_gate["label"].to_numpy(), at_gate["score"].to_numpy()))
+    era = _era(automation, lake, changes)
+    first = platform.registry.get(automation.name, era[0].version)
+    at_gate = lake.read(f"evaluation/{first.candidate}", first.tags["aios.partition"])
     batches = []
     for key in lake.partitions("performance"):
-        if key <= window.key:
+        if automation.window(key).end > era[0].at and key <= window.key:
             rows = lake.read("performance", key, ["label", "score", "model_version"])
-            rows = rows.filter(pl.col("model_version") == champion.number)
-            batches.append(
-                Sample.of(losses(task, rows["label"].to_numpy(), rows["score"].to_numpy()))
-            )
+            rows = rows.filter(pl.col("model_version").is_in([one.version for one in era]))
+            batches.append(_sample(task, rows))
     settings = automation.spec.performance
-    return champion, performance_verdict(
-        baseline,
+    return changes[-1].version, performance_verdict(
+        _sample(task, at_gate),
         [batch for batch in batches if batch.n],
         false_alarm_rate=settings.false_alarm_rate,
         min_effect=settings.min_effect,
     )
+
+
+def _era(automation: Automation, lake: Lake, changes: "list[Change]") -> "list[Change]":
+    """Return the changes since the loss was last expected to be of another level.
+
+    That is the first champion, a rollback, or a champion trained because of an alarm. A champion
+    that passed the gate for any other reason is not worse than the one before it, so the evidence
+    goes on: frequent retrains must not hide a slow loss.
+    """
+    worse = {
+        automation.window(key).end
+        for key in lake.partitions("performance", "json")
+        if lake.read_json("performance", key)["status"] == "worse"
+    }
+    starts = [i for i, one in enumerate(changes) if one.kind == "rollback" or one.at in worse]
+    return changes[max([0, *starts]) :]
+
+
+def _sample(task: str, rows: pl.DataFrame) -> Sample:
+    return Sample.of(losses(task, rows["label"].to_numpy(), rows["score"].to_numpy()))
 
 
 def _plain(verdict: PerformanceVerdict | None) -> dict[str, Any] | None:
@@ -123,8 +143,9 @@ def build_performance(automation: Automation) -> dg.AssetsDefinition:
         **asset_options(automation, "performance", kinds={"polars"}),
         deps=[[automation.name, "labels"], [automation.name, "predictions"]],
         description="Realised metrics of the predictions whose labels were learned in the "
-        "partition, and an alarm over the champion's whole record that may be looked at after "
-        f"every partition (false-alarm rate {settings.false_alarm_rate:.0%} per champion).",
+        "partition, and an alarm over the whole era that may be looked at after every "
+        f"partition (false-alarm rate {settings.false_alarm_rate:.0%} an era). An era begins with "
+        "the first champion, a rollback, or a champion trained because of an alarm.",
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=[
             check_spec(

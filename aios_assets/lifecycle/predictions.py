@@ -89,11 +89,13 @@ def score_partition(automation: Automation, platform: Platform, window: Window) 
     A challenger that does not load is left out: only the champion's loss stops a partition.
     """
     from model_registry.challengers import challengers_at
-    from model_registry.champion import champion_at
+    from model_registry.champion import champion_at, standing_in
     from model_registry.formats import load
 
     registry = platform.registry
     champion = champion_at(registry, automation.name, window.end)
+    if champion and not platform.lake(automation.name).has("predictions", window.key):
+        champion = standing_in(registry, automation.name, champion)
     challengers, lost = [], []
     for version in challengers_at(registry, automation.name, window.end):
         try:

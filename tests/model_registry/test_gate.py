@@ -67,6 +67,13 @@ class TestVerdict:
         assert narrow.status == "fail"
         assert judge(label, {"a": candidate}, champion=champion, margin=0.5).status == "pass"
 
+    def test_a_champion_below_the_floor_does_not_shut_out_what_is_better(self):
+        label, scores = rows()
+        weak, useless = scores(0.2), scores(-0.5)
+        assert judge(label, {"a": weak}).status == "fail"
+        assert judge(label, {"a": weak}, champion=useless).chosen == "a"
+        assert judge(label, {"a": useless}, champion=weak).status == "fail"
+
     def test_where_lower_is_better_the_floor_is_a_ceiling(self):
         rng = np.random.default_rng(0)
         label = rng.normal(size=500)

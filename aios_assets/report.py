@@ -98,7 +98,6 @@ def _partition(
     own = rows.filter(pl.col("partition") == window.key)
     drift = lake.read_json("drift", window.key)
     performance = lake.read_json("performance", window.key)
-    verdict = performance["verdict"] or {}
     gate = lake.read_json("gate", window.key) if lake.has("gate", window.key, "json") else None
     return {
         "partition": window.key,
@@ -109,8 +108,7 @@ def _partition(
         "drift": drift["status"],
         "drifted_columns": [c["column"] for c in drift.get("columns", []) if c["drifted"]],
         "performance": performance["status"],
-        "alarm": verdict.get("alarm") is not None
-        and verdict["alarm"] == len(verdict["evidence"]) - 1,
+        "alarm": performance["alarm"],
         "matured": performance["matured"],
         "retrain": state.retrains.get(window.key),
         "gate": gate and {"status": gate["status"], "chosen": gate["chosen"]},

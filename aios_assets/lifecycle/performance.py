@@ -1,6 +1,6 @@
 """Performance: what the predictions were worth, on labels that have matured."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -8,9 +8,9 @@ import polars as pl
 from aios.automation import Automation
 from aios.errors import AiosError
 from aios.lake import Lake
-from aios.statistics.metrics import Estimate, evaluate, losses
-from aios.statistics.performance import PerformanceVerdict, Sample, performance_verdict
+from aios.statistics.metrics import Estimate, evaluate
 from aios.windows import Window
+from aios_assets.lifecycle.alarm import watch_era
 from aios_assets.lifecycle.common import (
     asset_options,
     check_result,
@@ -22,9 +22,6 @@ from aios_assets.lifecycle.common import (
 )
 from aios_assets.lifecycle.plots import as_markdown, history_line
 from aios_assets.resources import Platform
-
-if TYPE_CHECKING:
-    from model_registry.champion import Change
 
 _COLUMNS = ["event_time", "known_at", "revision", "score", "model_version"]
 
@@ -69,70 +66,19 @@ def measure(automation: Automation, platform: Platform, window: Window) -> dict[
     lake.write("performance", window.key, rows)
     scored = rows.filter(pl.col("score").is_not_null())
     metrics = evaluate(task, scored["label"].to_numpy(), scored["score"].to_numpy())
-    champion, verdict = _judge(automation, platform, window)
+    alarm = watch_era(automation, platform, window)
     result = {
         "partition": window.key,
         "matured": rows.height,
         "scored": scored.height,
         "metrics": {name: vars(one) for name, one in metrics.items()},
-        "champion": champion,
-        "status": verdict.status if verdict else "insufficient",
-        "verdict": _plain(verdict),
+        "champion": alarm.champion if alarm else None,
+        "status": alarm.status if alarm else "insufficient",
+        "alarm": alarm.raised_now if alarm else False,
+        "verdicts": {name: vars(one) for name, one in alarm.verdicts.items()} if alarm else {},
     }
     lake.write_json("performance", window.key, result)
     return result
-
-
-def _judge(
-    automation: Automation, platform: Platform, window: Window
-) -> tuple[int | None, PerformanceVerdict | None]:
-    """Return the champion in force and the verdict over its era."""
-    from model_registry.champion import history
-
-    changes = [one for one in history(platform.registry, automation.name) if one.at < window.end]
-    if not changes:
-        return None, None
-    lake, task = platform.lake(automation.name), automation.spec.task
-    era = _era(automation, lake, changes)
-    first = platform.registry.get(automation.name, era[0].version)
-    at_gate = lake.read(f"evaluation/{first.candidate}", first.tags["aios.partition"])
-    batches = []
-    for key in lake.partitions("performance"):
-        if automation.window(key).end > era[0].at and key <= window.key:
-            rows = lake.read("performance", key, ["label", "score", "model_version"])
-            rows = rows.filter(pl.col("model_version").is_in([one.version for one in era]))
-            batches.append(_sample(task, rows))
-    settings = automation.spec.performance
-    return changes[-1].version, performance_verdict(
-        _sample(task, at_gate),
-        [batch for batch in batches if batch.n],
-        false_alarm_rate=settings.false_alarm_rate,
-        min_effect=settings.min_effect,
-    )
-
-
-def _era(automation: Automation, lake: Lake, changes: "list[Change]") -> "list[Change]":
-    """Return the changes since the loss was last expected to be of another level.
-
-    That is the first champion, a rollback, or a champion trained because of an alarm. A champion
-    that passed the gate for any other reason is not worse than the one before it, so the evidence
-    goes on: frequent retrains must not hide a slow loss.
-    """
-    worse = {
-        automation.window(key).end
-        for key in lake.partitions("performance", "json")
-        if lake.read_json("performance", key)["status"] == "worse"
-    }
-    starts = [i for i, one in enumerate(changes) if one.kind == "rollback" or one.at in worse]
-    return changes[max([0, *starts]) :]
-
-
-def _sample(task: str, rows: pl.DataFrame) -> Sample:
-    return Sample.of(losses(task, rows["label"].to_numpy(), rows["score"].to_numpy()))
-
-
-def _plain(verdict: PerformanceVerdict | None) -> dict[str, Any] | None:
-    return dict(vars(verdict)) if verdict else None
 
 
 def build_performance(automation: Automation) -> dg.AssetsDefinition:

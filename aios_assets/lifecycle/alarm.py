@@ -1,0 +1,116 @@
+"""The performance alarm: is an era's loss worse than it was at the gate?"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from aios.automation import Automation
+from aios.lake import Lake
+from aios.statistics.metrics import losses
+from aios.statistics.performance import PerformanceVerdict, Sample, performance_verdict
+from aios.windows import Window
+from aios_assets.resources import Platform
+
+if TYPE_CHECKING:
+    from model_registry.champion import Change
+    from model_registry.registry import Registry
+
+_COLUMNS = ["label", "score", "model_version"]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What was found for each loss; together they keep the declared false-alarm rate."""
+
+    champion: int
+    verdicts: dict[str, PerformanceVerdict]
+
+    @property
+    def status(self) -> str:
+        """The gravest of the verdicts: "worse", "steady" or "insufficient"."""
+        found = {one.status for one in self.verdicts.values()}
+        return next(status for status in ("worse", "steady", "insufficient") if status in found)
+
+    @property
+    def raised_now(self) -> bool:
+        """Whether the last partition raised it."""
+        return any(one.alarm == len(one.evidence) - 1 for one in self.verdicts.values())
+
+
+def watch_era(automation: Automation, platform: Platform, window: Window) -> Alarm | None:
+    """Judge the matured predictions of the era that a window's champion belongs to.
+
+    The partitions' matured rows must be in the lake. A classification is watched by two losses:
+    the Brier score, which sees probabilities go wrong, and the share of wrong classes at the
+    score above which as many gate rows lie as had label 1, which sees a moved boundary that a
+    smooth model's probabilities hide. Each has half of the false-alarm rate.
+
+    Returns:
+        The alarm, or None where no champion is in force.
+    """
+    from model_registry.champion import history
+
+    lake, registry = platform.lake(automation.name), platform.registry
+    changes = [one for one in history(registry, automation.name) if one.at < window.end]
+    if not changes:
+        return None
+    era = era_of(automation, lake, changes)
+    gates = {one.version: _at_gate(lake, registry, automation.name, one.version) for one in era}
+    batches = [
+        lake.read("performance", key, _COLUMNS).filter(pl.col("model_version").is_in(list(gates)))
+        for key in lake.partitions("performance")
+        if automation.window(key).end > era[0].at and key <= window.key
+    ]
+    names = ["brier", "wrong_class"] if automation.spec.task == "classification" else ["squared"]
+    settings = automation.spec.performance
+    cuts = {v: _cut(rows) for v, rows in gates.items() if "wrong_class" in names}
+    baseline = gates[era[0].version].with_columns(model_version=pl.lit(era[0].version))
+    samples = {name: [_sample(name, rows, cuts) for rows in batches] for name in names}
+    return Alarm(
+        changes[-1].version,
+        {
+            name: performance_verdict(
+                _sample(name, baseline, cuts),
+                [one for one in samples[name] if one.n],
+                false_alarm_rate=settings.false_alarm_rate / len(names),
+                min_effect=settings.min_effect,
+            )
+            for name in names
+        },
+    )
+
+
+def era_of(automation: Automation, lake: Lake, changes: "list[Change]") -> "list[Change]":
+    """Return the changes since the loss was last expected to be of another level.
+
+    That is the first champion, a rollback, or a champion trained because of an alarm. A champion
+    that passed the gate for any other reason is not worse than the one before it, so the evidence
+    goes on: frequent retrains must not hide a slow loss.
+    """
+    worse = {
+        automation.window(key).end
+        for key in lake.partitions("performance", "json")
+        if lake.read_json("performance", key)["status"] == "worse"
+    }
+    starts = [i for i, one in enumerate(changes) if one.kind == "rollback" or one.at in worse]
+    return changes[max([0, *starts]) :]
+
+
+def _at_gate(lake: Lake, registry: "Registry", automation: str, number: int) -> pl.DataFrame:
+    version = registry.get(automation, number)
+    return lake.read(f"evaluation/{version.candidate}", version.tags["aios.partition"])
+
+
+def _cut(gate: pl.DataFrame) -> float:
+    scores, label = gate["score"].to_numpy(), gate["label"].to_numpy()
+    return float(np.quantile(scores, 1 - label.mean()))
+
+
+def _sample(name: str, rows: pl.DataFrame, cuts: dict[int, float]) -> Sample:
+    label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
+    if name != "wrong_class":
+        return Sample.of(losses("regression", label, score))
+    cut = rows["model_version"].replace_strict(cuts, return_dtype=pl.Float64).to_numpy()
+    return Sample.of(((score > cut) != (label == 1)).astype(float))

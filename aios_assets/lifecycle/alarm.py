@@ -15,7 +15,7 @@ from aios_assets.resources import Platform
 
 if TYPE_CHECKING:
     from model_registry.champion import Change
-    from model_registry.registry import Registry
+    from model_registry.registry import ModelVersion
 
 _COLUMNS = ["label", "score", "model_version"]
 
@@ -57,7 +57,8 @@ def watch_era(automation: Automation, platform: Platform, window: Window) -> Ala
     if not changes:
         return None
     era = era_of(automation, lake, changes)
-    gates = {one.version: _at_gate(lake, registry, automation.name, one.version) for one in era}
+    versions = {one.number: one for one in registry.versions(automation.name)}
+    gates = {one.version: _at_gate(lake, versions[one.version]) for one in era}
     batches = [
         lake.read("performance", key, _COLUMNS).filter(pl.col("model_version").is_in(list(gates)))
         for key in lake.partitions("performance")
@@ -98,8 +99,7 @@ def era_of(automation: Automation, lake: Lake, changes: "list[Change]") -> "list
     return changes[max([0, *starts]) :]
 
 
-def _at_gate(lake: Lake, registry: "Registry", automation: str, number: int) -> pl.DataFrame:
-    version = registry.get(automation, number)
+def _at_gate(lake: Lake, version: "ModelVersion") -> pl.DataFrame:
     return lake.read(f"evaluation/{version.candidate}", version.tags["aios.partition"])
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from aios.automation import Automation
@@ -15,8 +14,8 @@ from aios_assets.resources import Platform
 
 if TYPE_CHECKING:
     from model_registry.champion import Change
-    from model_registry.registry import ModelVersion
 
+EVEN_ODDS = 0.5
 _COLUMNS = ["label", "score", "model_version"]
 
 
@@ -43,9 +42,9 @@ def watch_era(automation: Automation, platform: Platform, window: Window) -> Ala
     """Judge the matured predictions of the era that a window's champion belongs to.
 
     The partitions' matured rows must be in the lake. A classification is watched by two losses:
-    the Brier score, which sees probabilities go wrong, and the share of wrong classes at the
-    score above which as many gate rows lie as had label 1, which sees a moved boundary that a
-    smooth model's probabilities hide. Each has half of the false-alarm rate.
+    the Brier score, which sees probabilities go wrong, and the share of wrong classes at even
+    odds, which sees a moved boundary that a smooth model's probabilities hide. Each has half of
+    the false-alarm rate.
 
     Returns:
         The alarm, or None where no champion is in force.
@@ -57,23 +56,22 @@ def watch_era(automation: Automation, platform: Platform, window: Window) -> Ala
     if not changes:
         return None
     era = era_of(automation, lake, changes)
-    versions = {one.number: one for one in registry.versions(automation.name)}
-    gates = {one.version: _at_gate(lake, versions[one.version]) for one in era}
+    first = registry.get(automation.name, era[0].version)
+    gate = lake.read(f"evaluation/{first.candidate}", first.tags["aios.partition"])
+    of_era = pl.col("model_version").is_in([one.version for one in era])
     batches = [
-        lake.read("performance", key, _COLUMNS).filter(pl.col("model_version").is_in(list(gates)))
+        lake.read("performance", key, _COLUMNS).filter(of_era)
         for key in lake.partitions("performance")
         if automation.window(key).end > era[0].at and key <= window.key
     ]
     names = ["brier", "wrong_class"] if automation.spec.task == "classification" else ["squared"]
     settings = automation.spec.performance
-    cuts = {v: _cut(rows) for v, rows in gates.items() if "wrong_class" in names}
-    baseline = gates[era[0].version].with_columns(model_version=pl.lit(era[0].version))
-    samples = {name: [_sample(name, rows, cuts) for rows in batches] for name in names}
+    samples = {name: [_sample(name, rows) for rows in batches] for name in names}
     return Alarm(
         changes[-1].version,
         {
             name: performance_verdict(
-                _sample(name, baseline, cuts),
+                _sample(name, gate),
                 [one for one in samples[name] if one.n],
                 false_alarm_rate=settings.false_alarm_rate / len(names),
                 min_effect=settings.min_effect,
@@ -99,18 +97,8 @@ def era_of(automation: Automation, lake: Lake, changes: "list[Change]") -> "list
     return changes[max([0, *starts]) :]
 
 
-def _at_gate(lake: Lake, version: "ModelVersion") -> pl.DataFrame:
-    return lake.read(f"evaluation/{version.candidate}", version.tags["aios.partition"])
-
-
-def _cut(gate: pl.DataFrame) -> float:
-    scores, label = gate["score"].to_numpy(), gate["label"].to_numpy()
-    return float(np.quantile(scores, 1 - label.mean()))
-
-
-def _sample(name: str, rows: pl.DataFrame, cuts: dict[int, float]) -> Sample:
+def _sample(name: str, rows: pl.DataFrame) -> Sample:
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
-    if name != "wrong_class":
-        return Sample.of(losses("regression", label, score))
-    cut = rows["model_version"].replace_strict(cuts, return_dtype=pl.Float64).to_numpy()
-    return Sample.of(((score > cut) != (label == 1)).astype(float))
+    if name == "wrong_class":
+        return Sample.of(((score > EVEN_ODDS) != (label == 1)).astype(float))
+    return Sample.of(losses("regression", label, score))

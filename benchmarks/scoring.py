@@ -1,7 +1,8 @@
 """Batch predictions and decisions, rows a second and peak memory, beside the bare model's predict.
 
 `python -m benchmarks.scoring` scores 5 million rows of 12 features. The bare yardstick has the
-same rows in memory and calls the model, nothing else; the platform streams it, scores, decides and writes both.
+same rows in memory and calls the model, nothing else; the platform streams them from the lake,
+scores, decides and writes both.
 Each runs in its own process, so that memory is its own.
 """
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from aios.settings import Settings
-from aios.sources import label_values, typed
+from aios.sources import label_values, read_table, typed
 from aios.statistics.metrics import evaluate
 from aios.windows import Cadence, windows_between
 
@@ -192,15 +192,19 @@ def report_case(name: str, case: Case, table: RichTable) -> None:
     with TemporaryDirectory() as directory:
         found = rehearse_case(name, case, Path(directory))
     rows, report = found["rows"], found["report"]
-    own = rows.filter(pl.col("event_time") >= case.measured_from).drop_nulls(["score", "label"])
     task = "regression" if case.metric == "mae" else "classification"
-    results = {"automation": (own["label"].to_numpy(), own["score"].to_numpy())}
+    truth = read_table(case.path).select(
+        pl.col(case.entity).cast(pl.Int64), label_values(pl.col(case.target)).alias("truth")
+    )
+    own = rows.filter(pl.col("event_time") >= case.measured_from).join(truth, on=case.entity)
+    own = own.drop_nulls(["score", "truth"])
+    results = {"automation": (own["truth"].to_numpy(), own["score"].to_numpy())}
     measured = yardsticks(case, task)
     label = measured.pop("label")
     results |= {what: (label, scores) for what, scores in measured.items()}
     retrains = len(report["retrains"])
-    for what, (truth, scores) in results.items():
-        one = evaluate(task, truth, scores)[case.metric]
+    for what, (known, scores) in results.items():
+        one = evaluate(task, known, scores)[case.metric]
         table.add_row(
             name, what, case.metric, f"{one.value:.4f}", f"{one.low:.4f}-{one.high:.4f}",
             f"{one.n:,}", f"{retrains} retrains" if what == "automation" else "",

@@ -221,6 +221,15 @@ def write_table(path: Path, table: pl.DataFrame) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data; what needs it is skipped where it is absent."""
+    root = os.environ.get("AIOS_DATASETS")
+    if not root or not Path(root).is_dir():
+        pytest.skip(f"AIOS_DATASETS ({root or 'not set'}) is no folder: the real data are not here")
+    return Path(root)
+
+
 def settings_in(directory: Path) -> Settings:
     """Settings whose whole state and whose automations are below a directory."""
     return Settings.embedded(directory / "home", directory / "automations")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -49,11 +48,8 @@ def broken(events: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture
-def real() -> Path:
-    root = os.environ.get("AIOS_DATASETS")
-    if not root:
-        pytest.skip("AIOS_DATASETS is not set: no real claims to read")
-    return Path(root) / "vehicle_claims_fraud"
+def real(datasets: Path) -> Path:
+    return datasets / "vehicle_claims_fraud"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -126,13 +125,6 @@ def train_all(automation: Automation, old: pl.DataFrame, new: pl.DataFrame) -> N
         )
     assert np.isfinite(reached).all()
     assert max(reached) >= spec.gate.floor
-
-
-@pytest.fixture(scope="session")
-def datasets() -> Path:
-    if "AIOS_DATASETS" not in os.environ:
-        pytest.skip("AIOS_DATASETS is not set: the real tables are not here")
-    return Path(os.environ["AIOS_DATASETS"])
 
 
 @loop

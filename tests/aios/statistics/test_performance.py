@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -235,14 +234,8 @@ class RetrainedStream:
 
 
 @pytest.fixture
-def sea() -> Path:
-    root = os.environ.get("AIOS_DATASETS")
-    if not root:
-        pytest.skip("AIOS_DATASETS is not set, so the SEA streams are not at hand")
-    folder = Path(root) / "sea_control"
-    if not folder.is_dir():
-        pytest.skip(f"no sea_control in {root}")
-    return folder
+def sea(datasets: Path) -> Path:
+    return datasets / "sea_control"
 
 
 @pytest.mark.loop

@@ -181,7 +181,7 @@ def test_a_wrong_version_changes_nothing(loop, arguments, says):
 
 @pytest.mark.loop
 def test_a_version_that_did_not_pass_the_gate_is_not_promoted(loop):
-    loop.redeclare(gate={"floor": 0.999})
+    loop.redeclare(gate={"margin": 0, "confidence": 0.999})
     loop.run("batch", 8)
     loop.run("retrain", 8)
     champions = loop.champions()

@@ -145,8 +145,10 @@ class TestRegistry:
         assert not alarms(loop.settings.home)
         first, second = (version for version, *_ in loop.champions())
         loop.registry.client.set_registered_model_alias(NAME, CHAMPION_ALIAS, str(first))
+        cursor = None
         for _ in range(2):
-            found = tick(loop, "registry_sensor")
+            found = tick(loop, "registry_sensor", cursor)
+            cursor = found.cursor
             assert f"is version {first}, the history says version {second}" in found.skip_message
         (alarm,) = alarms(loop.settings.home, NAME)
         assert alarm["kind"] == "alias"
@@ -154,7 +156,11 @@ class TestRegistry:
         loop.run("batch", 8)
         assert loop.decided_by(8) == {second}
         restore_alias(loop.registry, NAME)
-        assert "agrees" in tick(loop, "registry_sensor").skip_message
+        mended = tick(loop, "registry_sensor", cursor)
+        assert "agrees" in mended.skip_message
+        loop.registry.client.set_registered_model_alias(NAME, CHAMPION_ALIAS, str(first))
+        tick(loop, "registry_sensor", mended.cursor)
+        assert len(alarms(loop.settings.home, NAME)) == 2
 
 
 class TestFailure:

@@ -26,7 +26,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m unit tests/test_structure.py tests/test_docs.py
+	$(BIN)/pytest -m unit tests/test_structure.py tests/test_docs.py tests/test_definitions.py
 
 dev: install
 	$(BIN)/aios dev

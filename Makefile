@@ -9,8 +9,10 @@ export AIOS_DATASETS ?= $(abspath $(CURDIR)/../shared/datasets)
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar off -r requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
 	touch $@

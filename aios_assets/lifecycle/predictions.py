@@ -94,8 +94,14 @@ def score_partition(automation: Automation, platform: Platform, window: Window) 
 
     registry = platform.registry
     champion = champion_at(registry, automation.name, window.end)
-    if champion and not platform.lake(automation.name).has("predictions", window.key):
-        champion = standing_in(registry, automation.name, champion)
+    if champion:
+        # Who stood in once is kept: the partition run again must leave the same bytes.
+        scored_by = _scored_by(platform.lake(automation.name), window)
+        champion = (
+            registry.get(automation.name, scored_by)
+            if scored_by
+            else standing_in(registry, automation.name, champion)
+        )
     challengers, lost = [], []
     for version in challengers_at(registry, automation.name, window.end):
         try:
@@ -110,6 +116,12 @@ def score_partition(automation: Automation, platform: Platform, window: Window) 
         challengers,
     )
     return replace(scored, lost=tuple(lost))
+
+
+def _scored_by(lake: Lake, window: Window) -> int | None:
+    if not lake.has("predictions", window.key):
+        return None
+    return next(lake.stream("predictions", window.key, ["model_version"]))["model_version"].max()  # type: ignore[return-value]
 
 
 def build_predictions(automation: Automation) -> dg.AssetsDefinition:

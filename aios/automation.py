@@ -70,15 +70,14 @@ class Automation:
 
     def check(self) -> None:
         """Raise an AiosError where the folder does not hold what the declaration names."""
-        known = {*self.spec.contract.columns, *self.spec.feature_columns, "score"}
-        self.policy.check_columns(known)
+        self.policy.check_columns({*self.spec.columns, *self.spec.feature_columns, "score"})
         for reference in self.references:
-            path = self.folder / f"{reference.partition(':')[0]}.py"
+            path = self.folder / _file(reference)
             if not path.exists():
                 raise AiosError(
                     f"'{reference}' names a module that is not in the folder",
                     where=str(self.folder / "defs.yaml"),
-                    fix=f"Write {path.name}, or correct the reference.",
+                    fix=f"Write {path.relative_to(self.folder)}, or correct the reference.",
                 )
 
     @cached_property
@@ -86,6 +85,11 @@ class Automation:
         """Every `module:function` that the declaration names."""
         references = [view.function for view in self.spec.features]
         references += [candidate.train for candidate in self.spec.candidates]
+        for step in self.spec.steps:
+            references += [one for one in (step.function, step.page) if one]
+            if step.model:
+                references += [step.model.truth, step.model.same, step.model.load]
+                references += [candidate.train for candidate in step.model.candidates]
         if self.spec.source.module:
             references += [f"{self.spec.source.module}:events"]
         return references
@@ -99,9 +103,10 @@ class Automation:
     def code_version(self) -> str:
         """The digest of every file that decides how this automation behaves."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.rglob("*")):
             if path.suffix in {".py", ".yaml"}:
-                digest.update(path.name.encode() + path.read_bytes())
+                name = path.relative_to(self.folder).as_posix()
+                digest.update(name.encode() + path.read_bytes())
         return digest.hexdigest()[:12]
 
     def function(self, reference: str) -> Callable[..., Any]:
@@ -110,33 +115,15 @@ class Automation:
         Raises:
             AiosError: The module fails to import, or has no such function.
         """
-        module_name, _, name = reference.partition(":")
-        module = self.module(module_name)
-        if not callable(getattr(module, name, None)):
-            raise AiosError(
-                f"module '{module_name}' has no function '{name}'",
-                where=str(self.folder / f"{module_name}.py"),
-                fix=f"Define {name}, or correct the reference '{reference}'.",
-            )
-        return getattr(module, name)
+        return load_function(self.folder, reference)
 
     def module(self, name: str) -> ModuleType:
         """Import a module of the folder; siblings may import each other relatively."""
-        package = (
-            f"{_PACKAGE}.{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]}"
-        )
-        _ensure_package(_PACKAGE, None)
-        _ensure_package(package, self.folder)
-        try:
-            return importlib.import_module(f"{package}.{name}")
-        except AiosError:
-            raise
-        except Exception as error:
-            raise AiosError(
-                f"importing '{name}' failed: {type(error).__name__}: {error}",
-                where=str(self.folder / f"{name}.py"),
-                fix="Mend the module.",
-            ) from error
+        return load_module(self.folder, name)
+
+    def asset(self, noun: str) -> str:
+        """Return the name of an asset of the automation's own model."""
+        return noun
 
     def window(self, key: str) -> Window:
         """Return the window of a partition key that this automation has."""
@@ -157,6 +144,44 @@ class Automation:
         end = min(self.binding.end or clock.now(), clock.now())
         windows = windows_between(self.spec.cadence, self.binding.start, end)
         return [window for window in windows if window.end <= clock.now()]
+
+
+def load_function(folder: Path, reference: str) -> Callable[..., Any]:
+    """Return the function `module:name` of an automation's folder.
+
+    Raises:
+        AiosError: The module fails to import, or has no such function.
+    """
+    module_name, _, name = reference.partition(":")
+    module = load_module(folder, module_name)
+    if not callable(getattr(module, name, None)):
+        raise AiosError(
+            f"module '{module_name}' has no function '{name}'",
+            where=str(folder / _file(reference)),
+            fix=f"Define {name}, or correct the reference '{reference}'.",
+        )
+    return getattr(module, name)
+
+
+def load_module(folder: Path, name: str) -> ModuleType:
+    """Import a module of an automation's folder, under a package name of the folder's own."""
+    package = f"{_PACKAGE}.{folder.name}_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    _ensure_package(_PACKAGE, None)
+    _ensure_package(package, folder)
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except AiosError:
+        raise
+    except Exception as error:
+        raise AiosError(
+            f"importing '{name}' failed: {type(error).__name__}: {error}",
+            where=str(folder / _file(name)),
+            fix="Mend the module.",
+        ) from error
+
+
+def _file(reference: str) -> Path:
+    return Path(*reference.partition(":")[0].split(".")).with_suffix(".py")
 
 
 def automation_folders(settings: Settings) -> list[Path]:

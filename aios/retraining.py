@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from aios.spec import Spec
+from aios.learning import Learned
 
 # Labels that a model is taken to need: beyond them growth is a share of this many, since a share
 # of all would let an old automation learn nothing new for years.
@@ -37,7 +37,7 @@ class Facts:
     has_champion: bool
 
 
-def retrain_reason(spec: Spec, facts: Facts) -> str | None:
+def retrain_reason(spec: Learned, facts: Facts) -> str | None:
     """Return why a retrain is due, or None where it is not.
 
     The first training is due as soon as there are enough labels. After that: drift confirmed in

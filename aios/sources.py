@@ -10,7 +10,8 @@ import polars as pl
 
 from aios.automation import Automation, Binding
 from aios.errors import AiosError
-from aios.spec import ColumnType
+from aios.learner import ModelStep
+from aios.values import ColumnType
 from aios.windows import window_at
 
 _ARRIVED = "__arrived_at"
@@ -53,6 +54,27 @@ def read_labels(automation: Automation, start: datetime, end: datetime) -> pl.Da
         )
     frame = frame.select(spec.id, pl.col("label").cast(pl.Float64).fill_nan(None), "known_at")
     return frame.drop_nulls().unique(spec.id, keep="last", maintain_order=True)
+
+
+def read_truth(learner: ModelStep, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the right values learned in `[start, end)`: id, `known_at` and the step's fields.
+
+    Raises:
+        AiosError: The source's function returns no frame with these columns.
+    """
+    automation, model = learner.automation, learner.spec
+    frame = automation.function(model.truth)(start, end, automation.binding.data)
+    columns = [automation.spec.id, "known_at", *model.fields]
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise AiosError(
+            f"the truth has no column {', '.join(missing)}",
+            where=f"{automation.folder}, {model.truth}",
+            fix=f"Return {', '.join(columns)}; null where a field is absent.",
+        )
+    fields = [pl.col(name).cast(pl.String) for name in model.fields]
+    frame = frame.select(automation.spec.id, "known_at", *fields)
+    return frame.drop_nulls("known_at").unique(automation.spec.id, keep="last", maintain_order=True)
 
 
 def bind(automation: Automation, data: Path | None) -> Binding:

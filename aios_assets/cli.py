@@ -30,6 +30,12 @@ console = Console()
 errors = Console(stderr=True)
 
 Name = Annotated[str, typer.Argument(help="The automation's name.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="An automation, or one of its model steps: invoices.extraction."
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result here as JSON.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 
@@ -118,7 +124,11 @@ def rehearse(
             frame = predictions_frame(automation, lake, windows).drop("partition")
             frame.write_parquet(predictions)
     _write_json(json_file, report)
-    _print_rehearsal(report, page)
+    from aios_assets.summary import rehearsal_table
+
+    console.print(rehearsal_table(report))
+    console.print(f"Page: {page}\nNext: aios status; aios models {name}; make dev",
+                  highlight=False, soft_wrap=True)  # fmt: skip
 
 
 @app.command()
@@ -142,7 +152,7 @@ def run(
 
 
 @app.command()
-def models(name: Name, json_file: Json = None) -> None:
+def models(name: Model, json_file: Json = None) -> None:
     """List an automation's model versions."""
     with _clear_errors():
         from model_registry.champion import champion
@@ -164,7 +174,7 @@ def models(name: Name, json_file: Json = None) -> None:
 
 @app.command()
 def promote(
-    name: Name,
+    name: Model,
     version: Annotated[int, typer.Argument(help="The version that is to decide.")],
     reason: Reason = "promoted by hand",
 ) -> None:
@@ -180,7 +190,7 @@ def promote(
 
 @app.command()
 def rollback(
-    name: Name,
+    name: Model,
     to: Annotated[int | None, typer.Option(help="An earlier champion; the previous one.")] = None,
     reason: Reason = "rolled back by hand",
 ) -> None:
@@ -195,7 +205,7 @@ def rollback(
 
 
 @app.command()
-def history(name: Name, json_file: Json = None) -> None:
+def history(name: Model, json_file: Json = None) -> None:
     """Show who made which version champion, when and why."""
     with _clear_errors():
         from model_registry.champion import history as changes_of
@@ -253,6 +263,30 @@ def dev(
         )  # fmt: skip
 
 
+invoices = typer.Typer(help="Invoices and receipts outside of partitions.", no_args_is_help=True)
+app.add_typer(invoices, name="invoices")
+
+
+@invoices.command("extract")
+def extract_invoices(
+    input_: Annotated[
+        str,
+        typer.Argument(metavar="INPUT", help="A file, a folder, or a JSONL of words and boxes."),
+    ],
+    output: Annotated[Path, typer.Option(help="The JSONL to write, one line for each document.")],
+) -> None:
+    """Read company, date, address and total with the champion; train nothing."""
+    from aios_assets.extract import extract
+
+    with _clear_errors(), console.status("loading") as status:
+        found = extract(
+            "invoices", input_, output, _settings(),
+            lambda done, total: status.update(f"{done} of {total} documents"),
+        )  # fmt: skip
+    console.print(f"{found['read']} of {found['documents']} documents read: {output}",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+
+
 def _settings() -> Settings:
     configure_libraries()
     settings = Settings.from_env()
@@ -262,10 +296,18 @@ def _settings() -> Settings:
 
 def _registry(name: str) -> Registry:
     from aios.automation import load_automation
+    from aios.learner import learners
     from model_registry.registry import Registry
 
     settings = _settings()
-    load_automation(name, settings)
+    automation = load_automation(name.partition(".")[0], settings)
+    known = [learner.name for learner in learners(automation)]
+    if name not in known:
+        raise AiosError(
+            f"'{name}' has no model of its own",
+            where=automation.name,
+            fix=f"Give one of: {', '.join(known)}.",
+        )
     return Registry(settings.mlflow_uri, settings.artifacts)
 
 
@@ -276,37 +318,6 @@ def _user() -> str:
 def _write_json(path: Path | None, value: Any) -> None:
     if path:
         path.write_text(json.dumps(value, indent=1, default=str, sort_keys=True))
-
-
-def _print_rehearsal(report: dict[str, Any], page: Path) -> None:
-    from aios_assets.report import metric_text, moment
-
-    models_ = report["models"]
-    table = Table(
-        title=f"{report['automation']} rehearsed", show_header=False, title_justify="left"
-    )
-    table.add_row("partitions", f"{len(report['partitions'])}, {moment(report['from'])} to "
-                  f"{moment(report['to'])}")  # fmt: skip
-    table.add_row("events", f"{report['events']:,}")
-    table.add_row("quarantined", f"{report['quarantined']:,}")
-    for outcome, rows in report["decisions"].items():
-        table.add_row(f"decided: {outcome}", f"{rows:,}")
-    table.add_row("without a champion", f"{report['unscored']:,} events, all to review")
-    table.add_row("model versions", f"{models_['trained']} trained, {models_['gated']} passed the "
-                  f"gate, {models_['promoted']} promoted")  # fmt: skip
-    table.add_row("champion", f"version {models_['champion']}" if models_["champion"] else "none")
-    for key, why in report["retrains"].items():
-        table.add_row(f"retrained {key}", why)
-    table.add_row("drift alarms", ", ".join(report["drift_alarms"]) or "none")
-    table.add_row("performance alarms", ", ".join(report["performance_alarms"]) or "none")
-    for metric, one in report["overall"].items():
-        table.add_row(metric, metric_text(one))
-    for metric, one in report["overall_from_fourth"].items():
-        if metric in ("roc_auc", "mae"):
-            table.add_row(f"{metric}, 4th partition on", metric_text(one))
-    console.print(table)
-    console.print(f"Page: {page}\nNext: aios status; aios models {report['automation']}; make dev",
-                  highlight=False, soft_wrap=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,16 +7,26 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
 from aios.automation import Automation as DeclaredAutomation
+from aios.learner import ModelStep, learners, model_steps
 from aios.settings import Settings
 from aios_assets.lifecycle.decisions import build_decisions
-from aios_assets.lifecycle.drift import build_drift_report
+from aios_assets.lifecycle.drift import build_drift_report, watched_features
 from aios_assets.lifecycle.events import build_events
+from aios_assets.lifecycle.extraction import (
+    build_extraction_candidate,
+    build_extraction_training_set,
+    scores_of_documents,
+    watched_inputs,
+)
+from aios_assets.lifecycle.extraction_performance import build_extraction_performance
 from aios_assets.lifecycle.features import build_features, build_online_features
 from aios_assets.lifecycle.gate import build_gate
 from aios_assets.lifecycle.labels import build_labels
 from aios_assets.lifecycle.performance import build_performance
 from aios_assets.lifecycle.predictions import build_predictions
+from aios_assets.lifecycle.steps import build_step
 from aios_assets.lifecycle.training import build_candidate, build_training_set
+from aios_assets.lifecycle.truth import build_truth
 from jobs.batch import build_batch_job, build_schedule
 from jobs.retrain import build_retrain_job
 from sensors.new_data import build_new_data_sensor
@@ -30,9 +40,7 @@ STAGES = [
     build_decisions,
     build_labels,
     build_performance,
-    build_drift_report,
     build_training_set,
-    build_gate,
 ]
 
 
@@ -70,13 +78,42 @@ class Automation(dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the automation's assets, jobs, schedule and sensors."""
         declared = self.declared
-        candidates = [build_candidate(declared, one) for one in declared.spec.candidates]
+        learning = learners(declared)
         return dg.Definitions(
-            assets=[*(build(declared) for build in STAGES), *candidates],
-            jobs=[build_batch_job(declared), build_retrain_job(declared)],
+            assets=[
+                *(build(declared) for build in STAGES),
+                *(build_step(declared, step) for step in declared.spec.steps),
+                *_own_model(declared),
+                *(asset for learner in model_steps(declared) for asset in _model_of_step(learner)),
+            ],
+            jobs=[build_batch_job(declared), *(build_retrain_job(declared, o) for o in learning)],
             schedules=[build_schedule(declared)],
-            sensors=[build_new_data_sensor(declared), build_retrain_sensor(declared)],
+            sensors=[
+                build_new_data_sensor(declared),
+                *(build_retrain_sensor(declared, one) for one in learning),
+            ],
         )
+
+
+def _own_model(declared: DeclaredAutomation) -> list[dg.AssetsDefinition]:
+    return [
+        *(build_candidate(declared, one) for one in declared.spec.candidates),
+        build_gate(declared, declared),
+        build_drift_report(declared, declared, watched_features(declared)),
+    ]
+
+
+def _model_of_step(learner: ModelStep) -> list[dg.AssetsDefinition]:
+    declared, steps = learner.automation, [step.name for step in learner.automation.spec.steps]
+    before = ["events", *steps[: steps.index(learner.step.name)]]
+    return [
+        build_truth(learner),
+        build_extraction_training_set(learner),
+        *(build_extraction_candidate(learner, one) for one in learner.spec.candidates),
+        build_gate(declared, learner, scores_of_documents(learner)),
+        build_extraction_performance(learner),
+        build_drift_report(declared, learner, watched_inputs(learner), before),
+    ]
 
 
 def broken_automation(folder: Path, error: Exception) -> dg.Definitions:

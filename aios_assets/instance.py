@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from functools import cache
@@ -37,9 +38,15 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the instance of this home."""
     import dagster as dg
 
-    prepare_home(settings)
+    home = prepare_home(settings)
     _spare_the_disk()
-    return dg.DagsterInstance.get()
+    # Its databases are made when they are first used, and two processes must not both make them.
+    with open(home / ".opening", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+        instance.get_runs(limit=1)
+        instance.all_asset_keys()
+    return instance
 
 
 @cache

@@ -18,12 +18,13 @@ from aios.automation import (
 )
 from aios.errors import AiosError
 from aios.lake import Lake
+from aios.learner import Learner, learners
 from aios.settings import Settings
 from aios.sources import bind
 from aios.windows import Window, windows_between
 from aios_assets.instance import open_instance, run_job
-from jobs.batch import BATCH, batch_job_name
-from jobs.retrain import retrain_job_name
+from jobs.batch import batch_job_name, batch_nouns
+from jobs.retrain import retrain_job_name, retrain_nouns
 from sensors.retrain import Cursor, due_retrains
 
 if TYPE_CHECKING:
@@ -35,12 +36,19 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass
 class State:
-    """How far a rehearsal has come; written after each partition."""
+    """How far a rehearsal has come; written after each partition.
+
+    Attributes:
+        binding: The data it runs on.
+        done: The partitions behind it.
+        cursors: By learner, how far its measurements have been looked at.
+        retrains: By learner and partition, why it was retrained.
+    """
 
     binding: str
     done: list[str]
-    cursor: str
-    retrains: dict[str, str]
+    cursors: dict[str, str]
+    retrains: dict[str, dict[str, str]]
 
     def write(self, lake: Lake) -> None:
         """Store the state, so that a killed rehearsal goes on where it was."""
@@ -90,31 +98,51 @@ def rehearse(
         _forget(automation, settings, instance)
         automation = automation.bound_to(declared_binding(automation.spec))
     automation = _bind(automation, lake, data)
-    state = State.read(lake) or State(str(automation.binding), [], "", {})
+    state = State.read(lake) or State(str(automation.binding), [], {}, {})
     windows = _span(automation, start, end)
-    jobs = _jobs(name, settings)
+    jobs = _jobs(automation, settings)
     _close_killed_runs(instance, name)
     for position, window in enumerate(windows):
         if window.key in state.done:
             continue
+
+        def say(what: str, position: int = position) -> None:
+            progress(position, len(windows), what)
+
         with clock.at(window.end):
-            progress(position, len(windows), f"{window.key} scoring and deciding")
-            _run_batch(instance, jobs[batch_job_name(name)], automation, window)
-            due, cursor = due_retrains(automation, lake, Cursor.parse(state.cursor))
-            for one in due:
-                progress(position, len(windows), f"{one.partition} retraining: {one.reason}")
-                tags = {_TAG: name, "aios/reason": one.reason}
-                try:
-                    run_job(instance, jobs[retrain_job_name(name)], one.partition, tags=tags)
-                    state.retrains[one.partition] = one.reason
-                except AiosError as error:
-                    # A retrain that fails leaves the champion deciding, as it would live.
-                    state.retrains[one.partition] = f"{one.reason}; failed: {error.what}"
+            say(f"{window.key} scoring and deciding")
+            last = position == len(windows) - 1
+            _run_batch(instance, jobs[batch_job_name(name)], automation, window, last)
+            for learner in learners(automation):
+                _retrain_where_due(instance, jobs, automation, learner, settings, state, say)
         state.done.append(window.key)
-        state.cursor = cursor.text()
         state.write(lake)
     progress(len(windows), len(windows), "done")
     return automation, windows, state
+
+
+def _retrain_where_due(
+    instance: dg.DagsterInstance,
+    jobs: dict[str, dg.JobDefinition],
+    automation: Automation,
+    learner: Learner,
+    settings: Settings,
+    state: State,
+    say: Callable[[str], None],
+) -> None:
+    lake = Lake(settings.home / "lake" / learner.name)
+    due, cursor = due_retrains(learner, lake, Cursor.parse(state.cursors.get(learner.name)))
+    retrains = state.retrains.setdefault(learner.name, {})
+    for one in due:
+        say(f"{one.partition} retraining {learner.name}: {one.reason}")
+        tags = {_TAG: automation.name, "aios/reason": one.reason}
+        try:
+            run_job(instance, jobs[retrain_job_name(learner.name)], one.partition, tags=tags)
+            retrains[one.partition] = one.reason
+        except AiosError as error:
+            # A retrain that fails leaves the champion deciding, as it would live.
+            retrains[one.partition] = f"{one.reason}; failed: {error.what}"
+    state.cursors[learner.name] = cursor.text()
 
 
 def _bind(automation: Automation, lake: Lake, data: Path | None) -> Automation:
@@ -147,17 +175,28 @@ def _span(automation: Automation, start: datetime | None, end: datetime | None) 
     return complete
 
 
-def _jobs(name: str, settings: Settings) -> dict[str, dg.JobDefinition]:
+def _jobs(automation: Automation, settings: Settings) -> dict[str, dg.JobDefinition]:
     from aios_assets.definitions import build_definitions
 
     repository = build_definitions(settings).get_repository_def()
-    return {job: repository.get_job(job) for job in (batch_job_name(name), retrain_job_name(name))}
+    names = [batch_job_name(automation.name)]
+    names += [retrain_job_name(learner.name) for learner in learners(automation)]
+    return {name: repository.get_job(name) for name in names}
 
 
 def _run_batch(
-    instance: dg.DagsterInstance, job: dg.JobDefinition, automation: Automation, window: Window
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    automation: Automation,
+    window: Window,
+    last: bool,
 ) -> None:
-    ops = {f"{automation.name}__drift_report": {"config": {"page": "drifted"}}}
+    """Run a partition; pages are drawn where there is something to see."""
+    nouns = [one.asset("drift_report") for one in learners(automation)]
+    ops = {f"{automation.name}__{noun}": {"config": {"page": "drifted"}} for noun in nouns}
+    for step in automation.spec.steps:
+        config = {"pages": "draw" if last else "skip"}
+        ops[f"{automation.name}__{step.name}"] = {"config": config}
     run_job(instance, job, window.key, tags={_TAG: automation.name}, ops=ops)
 
 
@@ -177,11 +216,12 @@ def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInst
     from model_registry.removal import forget
 
     platform = Platform(settings)
-    forget(platform.registry, automation.name)
     platform.store.forget(automation.name)
-    nouns = [*BATCH, "online_features", "training_set", "gate"]
-    nouns += [candidate.name for candidate in automation.spec.candidates]
+    nouns = [*batch_nouns(automation), "online_features"]
+    for learner in learners(automation):
+        forget(platform.registry, learner.name)
+        nouns += retrain_nouns(learner)
+        platform.lake(learner.name).clear()
+        platform.reports(learner.name).clear()
     keys = [dg.AssetKey([automation.name, noun]) for noun in nouns]
     instance.wipe_assets([key for key in keys if instance.has_asset_key(key)])
-    platform.lake(automation.name).clear()
-    platform.reports(automation.name).clear()

@@ -13,6 +13,7 @@ import polars as pl
 
 from aios.automation import Automation
 from aios.lake import Lake
+from aios.learner import ModelStep, model_steps
 from aios.settings import Settings
 from aios.sources import read_labels
 from aios.statistics.metrics import evaluate
@@ -70,8 +71,14 @@ def build_report(
         "events": sum(one["events"] for one in partitions),
         "quarantined": sum(one["quarantined"] for one in partitions),
         "decisions": outcomes,
-        "models": _models(automation, settings),
-        "retrains": state.retrains,
+        "models": _models(automation.name, settings),
+        "retrains": state.retrains.get(automation.name, {}),
+        "steps": {step.name: _step(lake, step.name, windows) for step in automation.spec.steps},
+        "model_steps": {
+            learner.name: _model_step(learner, windows, state, settings)
+            for learner in model_steps(automation)
+        },
+        "automatic": _automatic(rows) if automation.spec.task == "classification" else {},
         "drift_alarms": [one["partition"] for one in partitions if one["drift"] == "drift"],
         "performance_alarms": [one["partition"] for one in partitions if one["alarm"]],
         "overall": _metrics(automation, rows),
@@ -110,7 +117,7 @@ def _partition(
         "performance": performance["status"],
         "alarm": performance["alarm"],
         "matured": performance["matured"],
-        "retrain": state.retrains.get(window.key),
+        "retrain": state.retrains.get(automation.name, {}).get(window.key),
         "gate": gate and {"status": gate["status"], "chosen": gate["chosen"]},
         "metrics": _metrics(automation, own),
     }
@@ -122,12 +129,51 @@ def _metrics(automation: Automation, rows: pl.DataFrame) -> dict[str, Any]:
     return {name: asdict(one) for name, one in found.items()}
 
 
-def _models(automation: Automation, settings: Settings) -> dict[str, Any]:
+def _step(lake: Lake, step: str, windows: list[Window]) -> dict[str, Any]:
+    """Count what a step did with the events, and its commonest problems."""
+    columns = [f"{step}_status", f"{step}_problem"]
+    rows = pl.concat(lake.read(step, window.key, columns) for window in windows)
+    problems = rows.drop_nulls(columns[1]).group_by(columns[1]).len()
+    return {
+        "statuses": dict(sorted(rows.group_by(columns[0]).len().iter_rows())),
+        "problems": dict(problems.sort("len", columns[1], descending=[True, False]).head(3).rows()),
+    }
+
+
+def _model_step(
+    learner: ModelStep, windows: list[Window], state: State, settings: Settings
+) -> dict[str, Any]:
+    lake, last = Lake(settings.home / "lake" / learner.name), windows[-1].key
+    rows = lake.read_all("performance", until=last)
+    assert rows is not None
+    read = rows.filter(pl.col("score").is_not_null())
+    found = evaluate("extraction", read["label"].to_numpy(), read["score"].to_numpy())
+    verdicts = {window.key: lake.read_json("drift", window.key) for window in windows}
+    measured = {window.key: lake.read_json("performance", window.key) for window in windows}
+    metric = learner.spec.gate.metric
+    return {
+        "models": _models(learner.name, settings),
+        "retrains": state.retrains.get(learner.name, {}),
+        "drift_alarms": [key for key, one in verdicts.items() if one["status"] == "drift"],
+        "performance_alarms": [key for key, one in measured.items() if one["alarm"]],
+        "overall": {name: asdict(one) for name, one in found.items()},
+        "history": {key: one["metrics"][metric]["value"] for key, one in measured.items()},
+        "straight_through": measured[last]["straight_through"],
+    }
+
+
+def _automatic(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Count, of the decisions that no person looked at, those whose outcome was 1 after all."""
+    known = rows.filter(pl.col("label").is_not_null() & (pl.col("outcome") == "approve"))
+    return {"approve": {"known": known.height, "wrong": int((known["label"] == 1).sum())}}
+
+
+def _models(name: str, settings: Settings) -> dict[str, Any]:
     from model_registry.champion import history
 
     registry = Platform(settings).registry
-    versions = registry.versions(automation.name)
-    changes = history(registry, automation.name)
+    versions = registry.versions(name)
+    changes = history(registry, name)
     passed = [one for one in versions if one.stage in ("gated", "champion", "retired")]
     return {
         "trained": len(versions),
@@ -147,6 +193,12 @@ def write_page(report: dict[str, Any], path: Path) -> Path:
     plots = [
         history_line(keys, values, f"{metric} (red: drift)", report["drift_alarms"]),
         history_line(keys, counts, "events"),
+        *(
+            history_line(
+                list(one["history"]), list(one["history"].values()), name, one["drift_alarms"]
+            )
+            for name, one in report["model_steps"].items()
+        ),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_PAGE.format(
@@ -170,6 +222,11 @@ def _facts(report: dict[str, Any]) -> str:
         f"{models['promoted']} promoted",
         "drift alarms": str(len(report["drift_alarms"])),
         "performance alarms": str(len(report["performance_alarms"])),
+        **{
+            f"{step}: {name}": metric_text(value)
+            for step, one in report["model_steps"].items()
+            for name, value in one["overall"].items()
+        },
         **{name: metric_text(one) for name, one in report["overall"].items()},
     }
     return "".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ["point_in_time", "partition", "drift", "scoring", "rehearsal", "tables"]
+NAMES = ["point_in_time", "partition", "drift", "scoring", "rehearsal", "tables", "sroie", "ocr"]
 
 if __name__ == "__main__":
     for name in NAMES:

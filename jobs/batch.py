@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from aios.automation import Automation
+from aios.learner import model_steps
 from aios.windows import window_at
 
 if TYPE_CHECKING:
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
     )
 
 # Without online_features: serving is refreshed by its own automation condition.
-BATCH = ["events", "features", "predictions", "decisions", "labels", "performance", "drift_report"]
+_STAGES = ["features", "predictions", "decisions", "labels", "performance", "drift_report"]
+_OF_MODEL_STEP = ["truth", "performance", "drift_report"]
 
 _DEFAULT_CRON = {"daily": "0 2 * * *", "weekly": "0 2 * * 1", "monthly": "0 2 1 * *"}
+
+
+def batch_nouns(automation: Automation) -> list[str]:
+    """Return the names of the assets that a partition's production path consists of."""
+    steps = [step.name for step in automation.spec.steps]
+    learned = [one.asset(noun) for one in model_steps(automation) for noun in _OF_MODEL_STEP]
+    return ["events", *steps, *learned, *_STAGES]
 
 
 def batch_job_name(automation: str) -> str:
@@ -29,7 +38,7 @@ def build_batch_job(automation: Automation) -> UnresolvedAssetJobDefinition:
     """Build the job that takes a partition from its source to decisions and reports."""
     return dg.define_asset_job(
         batch_job_name(automation.name),
-        selection=[dg.AssetKey([automation.name, noun]) for noun in BATCH],
+        selection=[dg.AssetKey([automation.name, noun]) for noun in batch_nouns(automation)],
         description=f"One partition of {automation.name}: from the source to decisions, matured "
         "labels, performance and drift. Running it again changes nothing.",
         tags={"aios/automation": automation.name},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from aios.automation import Automation
+from aios.learner import Learner
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -14,18 +15,23 @@ if TYPE_CHECKING:
     )
 
 
-def retrain_job_name(automation: str) -> str:
-    """Return the name of an automation's retraining job."""
-    return f"{automation}_retrain"
+def retrain_job_name(learner: str) -> str:
+    """Return the name of the retraining job of an automation or of one of its model steps."""
+    return f"{learner.replace('.', '_')}_retrain"
 
 
-def build_retrain_job(automation: Automation) -> UnresolvedAssetJobDefinition:
+def retrain_nouns(learner: Learner) -> list[str]:
+    """Return the names of the assets from a learner's training set to its gate."""
+    candidates = [one.name for one in learner.spec.candidates]
+    return [learner.asset(noun) for noun in ("training_set", *candidates, "gate")]
+
+
+def build_retrain_job(automation: Automation, learner: Learner) -> UnresolvedAssetJobDefinition:
     """Build the job that trains all candidates and takes them to the gate."""
-    nouns = ["training_set", *(one.name for one in automation.spec.candidates), "gate"]
     return dg.define_asset_job(
-        retrain_job_name(automation.name),
-        selection=[dg.AssetKey([automation.name, noun]) for noun in nouns],
-        description=f"Trains every candidate of {automation.name} on what is known at the end of "
+        retrain_job_name(learner.name),
+        selection=[dg.AssetKey([automation.name, noun]) for noun in retrain_nouns(learner)],
+        description=f"Trains every candidate of {learner.name} on what is known at the end of "
         "the partition, registers the versions and judges them at the gate.",
         tags={"aios/automation": automation.name},
     )

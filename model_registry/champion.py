@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aios.errors import AiosError
 from model_registry.cards import with_approvals
-from model_registry.formats import load
+from model_registry.loading import verify
 from model_registry.registry import DESCRIPTION_LIMIT, ModelVersion, Registry
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def promote(
                 where=version.label,
                 fix="promote a version in stage 'gated'; see its card for the gate's reasons",
             )
-        load(registry, version)
+        verify(registry, version)
         return _change(registry, version, changes, "promotion", at, by, reason, evidence)
 
 
@@ -151,7 +151,7 @@ def rollback(
             )
         if changes[-1].version == target:
             raise AiosError("it is the champion already", where=version.label, fix="nothing to do")
-        load(registry, version)
+        verify(registry, version)
         return _change(registry, version, changes, "rollback", at, by, reason, evidence)
 
 

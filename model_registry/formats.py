@@ -8,14 +8,9 @@ scores it gave for them.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -23,8 +18,9 @@ import numpy as np
 import polars as pl
 
 from aios.errors import AiosError
+from model_registry.artifacts import damaged, requirements, unchanged_files
 from model_registry.frames import Kind, to_model_frame
-from model_registry.registry import DIGEST_TAG, ModelVersion, Registry
+from model_registry.registry import ModelVersion, Registry
 from model_registry.safety import TRUSTED_TYPES, check_types, load_pt2, load_skops
 
 if TYPE_CHECKING:
@@ -164,14 +160,9 @@ def load(registry: Registry, version: ModelVersion) -> FrameScorer:
     Raises:
         AiosError: Any of these fails; says which version, and what to do.
     """
-    with _local_files(registry, version) as directory:
-        if artifact_digest(directory) != version.tags.get(DIGEST_TAG):
-            raise _damaged(version, f"its files under {directory} changed after registration")
-        try:
-            content = json.loads((directory / SCORER_FILE).read_text())
-            predict = _load_predict(directory, content, version.label)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise _damaged(version, f"its files cannot be read: {error}") from error
+    with unchanged_files(registry, version) as directory:
+        content = json.loads((directory / SCORER_FILE).read_text())
+        predict = _load_predict(directory, content, version.label)
     columns = cast("dict[str, Kind]", content["columns"])
     scorer = FrameScorer(version.label, columns, predict)
     types = {name: pl.Float64 if kind == "number" else pl.String for name, kind in columns.items()}
@@ -179,17 +170,8 @@ def load(registry: Registry, version: ModelVersion) -> FrameScorer:
     if not np.allclose(
         again, content["example_scores"], rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE
     ):
-        raise _damaged(version, "it gives other scores for its example rows than it did when saved")
+        raise damaged(version, "it gives other scores for its example rows than it did when saved")
     return scorer
-
-
-def artifact_digest(directory: Path) -> str:
-    """SHA-256 over the relative paths and contents of all files below a directory, as hex."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(directory).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _encode(encoder: Any, table: pd.DataFrame) -> np.ndarray:
@@ -269,7 +251,7 @@ def _save_sklearn(
             signature=ModelSignature(inputs, Schema([TensorSpec(np.dtype("float64"), shape)])),
             input_example=example,
             pyfunc_predict_fn="predict_proba" if task == "classification" else "predict",
-            pip_requirements=_requirements("scikit-learn", "skops", "pandas", "numpy"),
+            pip_requirements=requirements("scikit-learn", "skops", "pandas", "numpy"),
         )
     except MlflowException as error:
         if isinstance(error.__cause__, OSError):
@@ -291,12 +273,8 @@ def _save_torch(module: Any, encoded: np.ndarray, directory: Path) -> None:
         serialization_format="pt2",
         signature=ModelSignature(Schema([spec])),
         input_example=encoded,
-        pip_requirements=_requirements("torch", "scikit-learn", "skops", "pandas", "numpy"),
+        pip_requirements=requirements("torch", "scikit-learn", "skops", "pandas", "numpy"),
     )
-
-
-def _requirements(*packages: str) -> list[str]:
-    return [f"{package}=={installed(package)}" for package in ("mlflow", *packages)]
 
 
 def _load_predict(directory: Path, content: Mapping[str, Any], name: str) -> Predict:
@@ -307,34 +285,3 @@ def _load_predict(directory: Path, content: Mapping[str, Any], name: str) -> Pre
         encoder = load_skops(directory / ENCODER_FILE, name)
         return _torch_predict(encoder, load_pt2(directory / TORCH_FILE))
     raise ValueError(f"unknown format {content['format']!r}")
-
-
-@contextmanager
-def _local_files(registry: Registry, version: ModelVersion) -> Iterator[Path]:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.utils.file_utils import local_file_uri_to_path
-    from mlflow.utils.uri import is_local_uri
-
-    if is_local_uri(version.source):
-        directory = Path(local_file_uri_to_path(version.source))
-        if not directory.is_dir():
-            raise _damaged(version, f"its artefact is missing: {directory}")
-        yield directory
-        return
-    with tempfile.TemporaryDirectory() as aside:
-        try:
-            local = download_artifacts(
-                artifact_uri=version.source, dst_path=aside, tracking_uri=registry.uri
-            )
-        except Exception as error:  # every artefact store raises its own kind
-            raise _damaged(version, f"its artefact cannot be fetched: {error}") from error
-        yield Path(local)
-
-
-def _damaged(version: ModelVersion, what: str) -> AiosError:
-    return AiosError(
-        what,
-        where=version.label,
-        fix=f"restore the files from a backup, or retrain; until then use another version "
-        f"(aios rollback {version.automation})",
-    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from model_registry.registry import ModelVersion, Registry, Stage
 
 Status = Literal["pass", "fail", "insufficient"]
+Task = Literal["classification", "regression", "extraction"]
 
 GATE_TAG = "aios.gate"
 STAGE_AFTER: dict[Status, Stage] = {
@@ -71,7 +72,7 @@ class GateVerdict:
 
 
 def gate(
-    task: Literal["classification", "regression"],
+    task: Task,
     label: np.ndarray,
     challengers: Mapping[str, np.ndarray | None],
     champion: np.ndarray | None,
@@ -91,7 +92,8 @@ def gate(
     better would protect nobody from what decides now.
 
     Args:
-        task: `classification` (labels 0 and 1) or `regression`.
+        task: `classification` (labels 0 and 1), `regression`, or `extraction` (labels 1, scores
+            the F1 of each document).
         label: Shape (n,).
         challengers: Scores by candidate, shape (n,); None where training or scoring failed.
         champion: The champion's scores, shape (n,); None when there is no champion yet.

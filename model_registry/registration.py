@@ -12,10 +12,10 @@ import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aios.errors import AiosError
-from model_registry import formats
+from model_registry import artifacts, formats, parts
 from model_registry.cards import shorten
 from model_registry.frames import Kind
 from model_registry.registry import (
@@ -50,7 +50,7 @@ def register(
     candidate: str,
     key: str,
     model: Any,
-    task: formats.Task,
+    task: formats.Task | Literal["extraction"],
     columns: Mapping[str, Kind],
     sample: pl.DataFrame,
     trained_until: datetime,
@@ -69,9 +69,11 @@ def register(
         candidate: The recipe that trained it.
         key: What was trained, such as `claims/2024-05-01/gradient_boosting`. A version that has
             this key already is returned as it is.
-        model: See `model_registry.formats.in_memory`.
+        model: See `model_registry.formats.in_memory`; for an extraction the parts of
+            `model_registry.parts`.
         task: What the score means.
-        columns: The features that the model was trained on, in that order.
+        columns: The features that the model was trained on, in that order; for an extraction the
+            columns whose drift is watched.
         sample: A few rows of them, kept as the input example.
         trained_until: Exclusive end of the training data, UTC-naive.
         params: The recipe's parameters.
@@ -104,8 +106,11 @@ def register(
             return found
         with tempfile.TemporaryDirectory() as aside:
             directory = Path(aside, "model")
-            formats.save(model, directory, task=task, columns=columns, sample=sample)
-            digest = formats.artifact_digest(directory)
+            if task == "extraction":
+                parts.save(model, directory)
+            else:
+                formats.save(model, directory, task=task, columns=columns, sample=sample)
+            digest = artifacts.artifact_digest(directory)
             values = _flat(metrics)
             tags = {
                 KEY_TAG: key,

@@ -8,8 +8,8 @@ import dagster as dg
 
 from aios.automation import Automation
 from aios.lake import Lake
+from aios.learner import Learner
 from aios.retraining import Facts, retrain_reason
-from aios.windows import window_of
 from jobs.retrain import retrain_job_name
 
 
@@ -38,7 +38,7 @@ class Due:
     reason: str
 
 
-def due_retrains(automation: Automation, lake: Lake, cursor: Cursor) -> tuple[list[Due], Cursor]:
+def due_retrains(learner: Learner, lake: Lake, cursor: Cursor) -> tuple[list[Due], Cursor]:
     """Look at every partition measured since the cursor, in order, and say what is due."""
     measured = set(lake.partitions("drift", "json")) & set(lake.partitions("performance", "json"))
     due = []
@@ -46,16 +46,15 @@ def due_retrains(automation: Automation, lake: Lake, cursor: Cursor) -> tuple[li
         if key <= cursor.seen:
             continue
         cursor = Cursor(key, cursor.requested)
-        reason = retrain_reason(automation.spec, facts_at(automation, lake, key, cursor.requested))
+        reason = retrain_reason(learner.spec, facts_at(learner, lake, key, cursor.requested))
         if reason:
             due.append(Due(key, reason))
             cursor = Cursor(key, key)
     return due, cursor
 
 
-def facts_at(automation: Automation, lake: Lake, key: str, requested: str) -> Facts:
+def facts_at(learner: Learner, lake: Lake, key: str, requested: str) -> Facts:
     """Collect what was known at the end of a partition; later partitions do not count."""
-    cadence = automation.spec.cadence
     tries = [one for one in lake.partitions("training_set") if one < key]
     last_try = max([*tries, requested])
     verdicts = [
@@ -64,10 +63,10 @@ def facts_at(automation: Automation, lake: Lake, key: str, requested: str) -> Fa
     champion = verdicts[-1].get("champion")
     labels = _until(lake.partitions("labels"), key)
     return Facts(
-        at=window_of(cadence, key).end,
+        at=learner.window(key).end,
         labels=sum(lake.rows("labels", one) for one in labels),
         trained_on=sum(lake.rows("labels", one) for one in labels if last_try and one <= last_try),
-        last_try=window_of(cadence, last_try).end if last_try else None,
+        last_try=learner.window(last_try).end if last_try else None,
         drift=[one["status"] for one in verdicts if one.get("champion") == champion],
         performance=lake.read_json("performance", key)["status"],
         has_champion=champion is not None,
@@ -78,20 +77,20 @@ def _until(keys: Sequence[str], last: str) -> list[str]:
     return [key for key in keys if key <= last]
 
 
-def _rehearsed(lake: Lake) -> str | None:
+def _rehearsed(lake: Lake, learner: Learner) -> str | None:
     """Return where a rehearsal left off: a new sensor does not ask for its retrains again."""
     if not lake.has("rehearsal", "state", "json"):
         return None
-    cursor: str = lake.read_json("rehearsal", "state")["cursor"]
-    return cursor
+    cursors: dict[str, str] = lake.read_json("rehearsal", "state")["cursors"]
+    return cursors.get(learner.name)
 
 
-def build_retrain_sensor(automation: Automation) -> dg.SensorDefinition:
+def build_retrain_sensor(automation: Automation, learner: Learner) -> dg.SensorDefinition:
     """Build the sensor that asks for a retrain on confirmed drift, worse performance or growth."""
 
     @dg.sensor(
-        name=f"{automation.name}_retrain_sensor",
-        job_name=retrain_job_name(automation.name),
+        name=f"{retrain_job_name(learner.name)}_sensor",
+        job_name=retrain_job_name(learner.name),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a retrain when drift is confirmed, realised performance is worse than "
@@ -99,10 +98,9 @@ def build_retrain_sensor(automation: Automation) -> dg.SensorDefinition:
         required_resource_keys={"platform"},
     )
     def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        lake = context.resources.platform.lake(automation.name)
-        due, cursor = due_retrains(
-            automation, lake, Cursor.parse(context.cursor or _rehearsed(lake))
-        )
+        platform = context.resources.platform
+        start = context.cursor or _rehearsed(platform.lake(automation.name), learner)
+        due, cursor = due_retrains(learner, platform.lake(learner.name), Cursor.parse(start))
         # The code version is in the key, so that a failed retrain runs again once it is mended.
         requests = [
             dg.RunRequest(

@@ -31,7 +31,18 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def _commands(group: Any, before: str = "") -> dict[str, Any]:
+    """Every command by the words that call it, those of groups too."""
+    found = {}
+    for name, command in group.commands.items():
+        inner = _commands(command, f"{before}{name} ") if hasattr(command, "commands") else {}
+        found |= inner or {f"{before}{name}": command}
+    return found
+
+
+COMMANDS: dict[str, Any] = _commands(typer.main.get_command(app))
 GLOBAL = {"--help"}
 
 
@@ -177,7 +188,8 @@ def options_of(command: Any) -> set[str]:
 
 
 def test_every_command_has_its_section() -> None:
-    found = {one.strip("`").split()[1] for one in sections(text("docs/cli.md")) if "aios " in one}
+    headings = [one.strip("`") for one in sections(text("docs/cli.md")) if "aios " in one]
+    found = {one.removeprefix("aios ") for one in headings}
     assert found == set(COMMANDS)
 
 
@@ -188,7 +200,7 @@ def test_every_option_is_documented_and_every_documented_one_exists(name: str) -
     assert found == options_of(COMMANDS[name])
     for parameter in COMMANDS[name].params:
         if parameter.param_type_name == "argument":
-            assert f"`{parameter.name.upper()}`" in section
+            assert f"`{parameter.name.strip('_').upper()}`" in section
 
 
 # What can be typed
@@ -225,9 +237,12 @@ def test_shell_blocks_parse_and_use_what_exists(block: str) -> None:
     assert checked.returncode == 0, checked.stderr
     for words in lines_of(block):
         if words[0] == "aios":
-            assert words[1] in COMMANDS, words
+            name = next(
+                (one for one in COMMANDS if words[1:][: one.count(" ") + 1] == one.split()), ""
+            )
+            assert name, words
             # Parses all arguments and options, and runs nothing.
-            COMMANDS[words[1]].make_context(words[1], words[2:])
+            COMMANDS[name].make_context(name, words[2 + name.count(" ") :])
         if words[0] == "make":
             assert set(words[1:]) <= targets(), words
         if words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
@@ -253,7 +268,8 @@ def targets() -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_commands_named_in_the_text_exist(page: Path) -> None:
     content = page.read_text()
-    assert set(re.findall(r"`aios ([a-z]+)", content)) <= set(COMMANDS)
+    known = {name.split()[0] for name in COMMANDS}
+    assert set(re.findall(r"`aios ([a-z]+)", content)) <= known
     assert set(re.findall(r"`make ([a-z]+)`", content)) <= targets()
 
 

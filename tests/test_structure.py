@@ -32,6 +32,8 @@ SHELL = COMPONENT | {
     "aios_assets.scaffold",
     "aios_assets.servers",
     "aios_assets.status",
+    "aios_assets.extract",
+    "aios_assets.summary",
 }
 LAYERS = {
     "aios": FOUNDATION,
@@ -50,6 +52,8 @@ LAYERS = {
     "aios_assets.status": SERVICES | CLIENTS,
     "aios_assets.instance": FOUNDATION | {"jobs"},
     "aios_assets.rehearsal": SHELL,
+    "aios_assets.extract": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
+    "aios_assets.summary": {"aios_assets.report"},
     "aios_assets.report": SHELL - {"aios_assets.definitions"},
     "aios_assets.cli": SHELL,
 }
@@ -59,8 +63,8 @@ STARTERS = {"aios_assets.cli", "aios_assets.rehearsal"}
 
 BANNED_IN_AIOS = {"dagster", "feast", "mlflow", "evidently", "great_expectations"}
 HEAVY = {
-    "evidently", "feast", "great_expectations", "ibis", "matplotlib", "mlflow", "pandas", "scipy",
-    "skops", "sklearn", "torch",
+    "PIL", "evidently", "feast", "great_expectations", "ibis", "matplotlib", "mlflow", "pandas",
+    "pypdfium2", "pytesseract", "scipy", "skops", "sklearn", "torch",
 }  # fmt: skip
 
 LONGEST = 350

@@ -31,6 +31,8 @@ ROW_VALUES: Final[dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
     "log_loss": log_losses,
     "accuracy": lambda label, score: 1.0 * ((score >= DECISION_THRESHOLD) == (label == 1)),
     "mae": lambda label, score: np.abs(score - label),
+    "document_f1": lambda label, score: score,
+    "documents_right": lambda label, score: 1.0 * (score >= 1),
 }
 REGRESSION_METRICS: Final = frozenset({"mae", "rmse", "r2"})
 BOOTSTRAP_ROWS: Final = 20_000_000
@@ -59,8 +61,9 @@ def paired_difference(
     """Difference of two models' metric on the same rows, with its confidence interval.
 
     Pairing removes the noise that both models share. roc_auc uses DeLong's covariance (1988);
-    brier, log_loss, accuracy and mae the mean of the rows' differences; rmse and r2 the delta
-    method; average_precision a bootstrap stratified by class (200 to 1,000 resamples).
+    brier, log_loss, accuracy, mae and the metrics of extraction the mean of the rows' differences;
+    rmse and r2 the delta method; average_precision a bootstrap stratified by class (200 to 1,000
+    resamples).
 
     Args:
         metric: A key of `HIGHER_IS_BETTER`.

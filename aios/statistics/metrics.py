@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from aios.errors import AiosError
 
-if TYPE_CHECKING:
-    pass
-
 CLASSIFICATION: Final = "classification"
 REGRESSION: Final = "regression"
+EXTRACTION: Final = "extraction"
 HIGHER_IS_BETTER: Final[dict[str, bool]] = {
     "roc_auc": True,
     "average_precision": True,
@@ -28,6 +26,8 @@ HIGHER_IS_BETTER: Final[dict[str, bool]] = {
     "mae": False,
     "rmse": False,
     "r2": True,
+    "document_f1": True,
+    "documents_right": True,
 }
 DECISION_THRESHOLD: Final = 0.5
 PROBABILITY_FLOOR: Final = 1e-15
@@ -49,7 +49,8 @@ def evaluate(
     """Evaluate scores against labels.
 
     Args:
-        task: "classification" (labels 0/1, scores the probability of 1) or "regression".
+        task: "classification" (labels 0/1, scores the probability of 1), "regression", or
+            "extraction" (labels 1, scores the F1 of each document's key fields).
         label: Shape (n,).
         score: Shape (n,), row by row with `label`.
         confidence: Level of each interval.
@@ -57,7 +58,8 @@ def evaluate(
     Returns:
         For classification roc_auc (DeLong's variance on the logit scale), average_precision
         (Boyd's logit interval), brier, log_loss, accuracy at 0.5 and base_rate (Wilson); for
-        regression mae, rmse, r2 (delta method) and bias, the mean of score - label. Probability
+        regression mae, rmse, r2 (delta method) and bias, the mean of score - label; for extraction
+        document_f1 (mean) and documents_right (share without a fault, Wilson). Probability
         metrics are NaN when a score lies outside [0, 1].
 
     Raises:
@@ -67,6 +69,9 @@ def evaluate(
     z = normal_quantile(confidence)
     if task == CLASSIFICATION:
         return _classification(label, score, z)
+    if task == EXTRACTION:
+        found = {"document_f1": _mean(score, z), "documents_right": _share(score >= 1, z)}
+        return {metric: Estimate(*bounds, len(score)) for metric, bounds in found.items()}
     return _regression(label, score, z)
 
 
@@ -298,5 +303,6 @@ def as_vectors(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _check_task(task: str) -> None:
-    if task not in (CLASSIFICATION, REGRESSION):
-        raise AiosError(f"task {task!r}", fix="use 'classification' or 'regression'")
+    tasks = (CLASSIFICATION, REGRESSION, EXTRACTION)
+    if task not in tasks:
+        raise AiosError(f"task {task!r}", fix=f"use one of: {', '.join(tasks)}")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from aios.automation import Automation
 from aios.lake import Lake
+from aios.learner import Learner
 from aios.statistics.metrics import losses
 from aios.statistics.performance import PerformanceVerdict, Sample, performance_verdict
 from aios.windows import Window
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 EVEN_ODDS = 0.5
 _COLUMNS = ["label", "score", "model_version"]
+_LOSSES = {
+    "classification": ["brier", "wrong_class"],
+    "regression": ["squared"],
+    "extraction": ["shortfall"],
+}
 
 
 @dataclass(frozen=True)
@@ -38,34 +43,34 @@ class Alarm:
         return any(one.alarm == len(one.evidence) - 1 for one in self.verdicts.values())
 
 
-def watch_era(automation: Automation, platform: Platform, window: Window) -> Alarm | None:
+def watch_era(learner: Learner, platform: Platform, window: Window) -> Alarm | None:
     """Judge the matured predictions of the era that a window's champion belongs to.
 
     The partitions' matured rows must be in the lake. A classification is watched by two losses:
     the Brier score, which sees probabilities go wrong, and the share of wrong classes at even
     odds, which sees a moved boundary that a smooth model's probabilities hide. Each has half of
-    the false-alarm rate.
+    the false-alarm rate. An extraction is watched by what a document's F1 lacks of 1.
 
     Returns:
         The alarm, or None where no champion is in force.
     """
     from model_registry.champion import history
 
-    lake, registry = platform.lake(automation.name), platform.registry
-    changes = [one for one in history(registry, automation.name) if one.at < window.end]
+    lake, registry = platform.lake(learner.name), platform.registry
+    changes = [one for one in history(registry, learner.name) if one.at < window.end]
     if not changes:
         return None
-    era = era_of(automation, lake, changes)
-    first = registry.get(automation.name, era[0].version)
+    era = era_of(learner, lake, changes)
+    first = registry.get(learner.name, era[0].version)
     gate = lake.read(f"evaluation/{first.candidate}", first.tags["aios.partition"])
     of_era = pl.col("model_version").is_in([one.version for one in era])
     batches = [
         lake.read("performance", key, _COLUMNS).filter(of_era)
         for key in lake.partitions("performance")
-        if automation.window(key).end > era[0].at and key <= window.key
+        if learner.window(key).end > era[0].at and key <= window.key
     ]
-    names = ["brier", "wrong_class"] if automation.spec.task == "classification" else ["squared"]
-    settings = automation.spec.performance
+    names = _LOSSES[learner.spec.task]
+    settings = learner.spec.performance
     samples = {name: [_sample(name, rows) for rows in batches] for name in names}
     return Alarm(
         changes[-1].version,
@@ -81,7 +86,7 @@ def watch_era(automation: Automation, platform: Platform, window: Window) -> Ala
     )
 
 
-def era_of(automation: Automation, lake: Lake, changes: "list[Change]") -> "list[Change]":
+def era_of(learner: Learner, lake: Lake, changes: "list[Change]") -> "list[Change]":
     """Return the changes since the loss was last expected to be of another level.
 
     That is the first champion, a rollback, or a champion trained because of an alarm. A champion
@@ -89,7 +94,7 @@ def era_of(automation: Automation, lake: Lake, changes: "list[Change]") -> "list
     goes on: frequent retrains must not hide a slow loss.
     """
     worse = {
-        automation.window(key).end
+        learner.window(key).end
         for key in lake.partitions("performance", "json")
         if lake.read_json("performance", key)["status"] == "worse"
     }
@@ -101,4 +106,6 @@ def _sample(name: str, rows: pl.DataFrame) -> Sample:
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
     if name == "wrong_class":
         return Sample.of(((score > EVEN_ODDS) != (label == 1)).astype(float))
+    if name == "shortfall":
+        return Sample.of(1 - score)
     return Sample.of(losses("regression", label, score))

@@ -25,36 +25,41 @@ def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.Data
     """Decide a window's predictions and store the decisions.
 
     Columns: id, entity, `event_time`, `known_at`, `revision`, `outcome`, `rule` (which decided),
-    `fired` (all that fired), `score`, `model_version`, `policy_hash`, `code_version`,
-    `feature_digest`.
+    `fired` (all that fired), `score`, `model_version`, `<step>_version` of each model step,
+    `policy_hash`, `code_version`, `feature_digest`.
 
     Returns:
         The number of rows by outcome and rule: `outcome`, `rule`, `rows`.
     """
     policy = automation.policy
     inputs = [name for name in policy.inputs if name != "score"]
+    of_steps = [f"{step.name}_version" for step in automation.spec.model_steps]
     counts: Counter[tuple[str, str]] = Counter()
     versions = [
         pl.lit(policy.hash).alias("policy_hash"),
         pl.lit(automation.code_version).alias("code_version"),
     ]
-    features = lake.stream("features", window.key, inputs)
+    features = lake.stream("features", window.key, [*inputs, *of_steps])
     row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
     wanted = list(dict.fromkeys([*row, "score", "model_version", "feature_digest"]))
     with lake.writer("decisions", window.key) as write:
         for predictions in lake.stream("predictions", window.key, wanted):
-            known = next(features) if inputs else pl.DataFrame()
-            verdicts = policy.decide(predictions.select("score").hstack(known.get_columns()))
+            known = next(features) if inputs or of_steps else pl.DataFrame()
+            given = predictions.select("score").hstack(known.select(inputs).get_columns())
+            verdicts = policy.decide(given)
             for outcome, rule, rows in verdicts.group_by("outcome", "rule").len().iter_rows():
                 counts[outcome, rule] += rows
             write(
-                predictions.hstack(verdicts.get_columns()).select(
+                predictions.hstack(verdicts.get_columns())
+                .hstack(known.select(of_steps).get_columns())
+                .select(
                     *dict.fromkeys(row),
                     "outcome",
                     "rule",
                     "fired",
                     "score",
                     "model_version",
+                    *of_steps,
                     *versions,
                     "feature_digest",
                 )

@@ -1,7 +1,7 @@
 """Drift: Evidently's page for people, and a calibrated verdict for machines."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import dagster as dg
@@ -9,8 +9,10 @@ import polars as pl
 
 from aios.automation import Automation
 from aios.lake import Lake
+from aios.learner import Learner
 from aios.statistics.drift import DriftVerdict, drift_verdict
 from aios.statistics.profile import Profile
+from aios.values import FeatureKind
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
     asset_options,
@@ -34,10 +36,23 @@ class DriftConfig(dg.Config):
     page: Literal["always", "drifted"] = "always"
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What is watched of a learner's inputs.
+
+    Attributes:
+        columns: Names, each "number" or "category".
+        read: Returns them for the events of a window.
+    """
+
+    columns: dict[str, FeatureKind]
+    read: Callable[[Platform, Window], pl.DataFrame]
+
+
 def watch(
-    automation: Automation, platform: Platform, window: Window, page_for: str
+    learner: Learner, watched: Watched, platform: Platform, window: Window, page_for: str
 ) -> DriftVerdict | None:
-    """Compare a window's features with the training set of the champion in force at its end.
+    """Compare a window's inputs with the training set of the champion in force at its end.
 
     Stores the verdict as JSON and, where `page_for` asks for it, Evidently's page as HTML among
     the reports.
@@ -47,14 +62,14 @@ def watch(
     """
     from model_registry.champion import champion_at
 
-    lake = platform.lake(automation.name)
-    champion = champion_at(platform.registry, automation.name, window.end)
+    lake = platform.lake(learner.name)
+    champion = champion_at(platform.registry, learner.name, window.end)
     if champion is None:
         lake.write_json("drift", window.key, {"partition": window.key, "status": "insufficient"})
         return None
-    columns = watched_columns(automation)
-    current = lake.read("features", window.key, columns)
-    settings = automation.spec.drift
+    columns = list(watched.columns)
+    current = watched.read(platform, window)
+    settings = learner.spec.drift
     verdict = drift_verdict(
         Profile.read(lake.path("profiles", champion.tags["aios.partition"], "npz")),
         current,
@@ -70,14 +85,20 @@ def watch(
     )
     if page_for == "always" or verdict.status == "drift":
         training = lake.read("training_set", champion.tags["aios.partition"], columns)
-        html = evidently_page(training, current, automation.spec.feature_columns)
-        platform.reports(automation.name).write_bytes("drift", window.key, "html", html.encode())
+        html = evidently_page(training, current, watched.columns)
+        platform.reports(learner.name).write_bytes("drift", window.key, "html", html.encode())
     return verdict
 
 
-def watched_columns(automation: Automation) -> list[str]:
+def watched_features(automation: Automation) -> Watched:
     """Return the features that the drift budget does not ignore."""
-    return [n for n in automation.spec.feature_columns if n not in automation.spec.drift.ignore]
+    ignored = automation.spec.drift.ignore
+    columns = {n: k for n, k in automation.spec.feature_columns.items() if n not in ignored}
+
+    def read(platform: Platform, window: Window) -> pl.DataFrame:
+        return platform.lake(automation.name).read("features", window.key, list(columns))
+
+    return Watched(columns, read)
 
 
 def evidently_page(reference: pl.DataFrame, current: pl.DataFrame, kinds: Mapping[str, str]) -> str:
@@ -103,32 +124,34 @@ def _sample(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sample(SAMPLE, seed=0) if frame.height > SAMPLE else frame
 
 
-def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
-    """Build the `drift_report` asset."""
-    settings = automation.spec.drift
+def build_drift_report(
+    automation: Automation, learner: Learner, watched: Watched, deps: Sequence[str] = ("features",)
+) -> dg.AssetsDefinition:
+    """Build the `drift_report` asset of an automation or of one of its model steps."""
+    settings, noun = learner.spec.drift, learner.asset("drift_report")
 
     @dg.asset(
-        **asset_options(automation, "drift_report", kinds={"evidently"}),
-        deps=[[automation.name, "features"]],
-        description="How the partition's features differ from those the champion was trained on. "
+        **asset_options(automation, noun, kinds={"evidently"}),
+        deps=[[automation.name, name] for name in deps],
+        description="How the partition's inputs differ from those the champion was trained on. "
         f"Machines read the verdict: at most {settings.false_alarm_rate:.0%} false alarms a "
         f"partition over all columns, and a distance of at least {settings.min_effect}. "
         "People read Evidently's page.",
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[check_spec(automation, "drift_report", "no_drift", "No feature drifted.")],
+        check_specs=[check_spec(automation, noun, "no_drift", "No input drifted.")],
     )
     def drift_report(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: DriftConfig
     ) -> dg.MaterializeResult:
-        with stage("drift_report"):
+        with stage(noun):
             verdicts = {
-                window.key: watch(automation, platform, window, config.page)
+                window.key: watch(learner, watched, platform, window, config.page)
                 for window in windows_of(context, automation)
             }
         *_, key = verdicts
         drifted = {k: v.drifted for k, v in verdicts.items() if v and v.status == "drift"}
         return dg.MaterializeResult(
-            metadata=_metadata(automation, platform.reports(automation.name), key, verdicts[key]),
+            metadata=_metadata(learner, platform.reports(learner.name), key, verdicts[key]),
             check_results=[
                 check_result(
                     "no_drift",
@@ -143,7 +166,7 @@ def build_drift_report(automation: Automation) -> dg.AssetsDefinition:
 
 
 def _metadata(
-    automation: Automation, reports: Lake, key: str, verdict: DriftVerdict | None
+    learner: Learner, reports: Lake, key: str, verdict: DriftVerdict | None
 ) -> dict[str, Any]:
     if verdict is None:
         return {"status": "insufficient", "why": "no champion in force, nothing to compare with"}
@@ -155,7 +178,7 @@ def _metadata(
         "status": verdict.status,
         "rows": verdict.n_current,
         "distances": as_markdown(
-            drift_bars(verdict, automation.spec.drift.min_effect), "distance by column"
+            drift_bars(verdict, learner.spec.drift.min_effect), "distance by column"
         ),
         "columns": markdown_table(["column", "measure", "distance", "q", "drifted"], rows),
     }

@@ -20,6 +20,7 @@ from aios_assets.lifecycle.common import (
     stage,
     windows_of,
 )
+from aios_assets.lifecycle.known import known_events
 from aios_assets.resources import Platform
 from feature_repo.registry import ViewDeclaration
 
@@ -30,12 +31,12 @@ ROW = ["event_time", "known_at", "revision"]
 
 def declare_views(automation: Automation, lake: Lake) -> list[ViewDeclaration]:
     """Return the automation's views as Feast needs to know them."""
-    columns = automation.spec.contract.columns
+    columns = automation.spec.columns
     return [
         ViewDeclaration(
             name=view.name,
             entity=view.entity,
-            entity_type="integer" if columns[view.entity].type == "integer" else "string",
+            entity_type="integer" if columns[view.entity] == "integer" else "string",
             columns=dict(view.columns),
             path=str(lake.root / "views" / view.name),
             ttl=view.ttl,
@@ -55,8 +56,8 @@ def compute_view(automation: Automation, lake: Lake, view: View, window: Window)
         AiosError: The function fails, or does not return what the declaration says.
     """
     since = window_at(automation.spec.cadence, window.start - view.lookback).key
-    events = lake.read_all("events", since=since, until=window.key)
-    assert events is not None
+    keys = [key for key in lake.partitions("events") if since <= key <= window.key]
+    events = pl.concat([known_events(automation, lake, key) for key in keys])
     events = events.filter(pl.col("known_at") >= window.start - view.lookback)
     where = f"{automation.folder / view.function.partition(':')[0]}.py, {view.function}"
     try:
@@ -122,7 +123,7 @@ def join_features(automation: Automation, platform: Platform, rows: pl.DataFrame
 def make_features(automation: Automation, platform: Platform, window: Window) -> pl.DataFrame:
     """Compute the views of a window and the feature row of each of its events."""
     lake = platform.lake(automation.name)
-    events = lake.read("events", window.key)
+    events = known_events(automation, lake, window.key)
     for view in automation.spec.features:
         compute_view(automation, lake, view, window)
     features = join_features(automation, platform, events.select(_row_columns(automation)))
@@ -133,8 +134,9 @@ def make_features(automation: Automation, platform: Platform, window: Window) ->
 def _row_columns(automation: Automation) -> list[str]:
     spec = automation.spec
     entities = [view.entity for view in spec.features]
-    others = [*spec.slices, *(set(automation.policy.inputs) & set(spec.contract.columns))]
+    others = [*spec.slices, *(set(automation.policy.inputs) & set(spec.columns))]
     others = sorted(set(others) - set(spec.feature_columns))
+    others += [f"{step.name}_version" for step in spec.model_steps]
     return list(dict.fromkeys([spec.id, spec.entity, *entities, *ROW, *others]))
 
 
@@ -144,7 +146,9 @@ def build_features(automation: Automation) -> dg.AssetsDefinition:
 
     @dg.asset(
         **asset_options(automation, "features", kinds={"polars", "feast"}),
-        deps=[[automation.name, "events"]],
+        deps=[
+            [automation.name, name] for name in ("events", *(s.name for s in automation.spec.steps))
+        ],
         description=f"One feature row for each event, joined by Feast as of the moment the event "
         f"was known. Views: {views}.",
         backfill_policy=dg.BackfillPolicy.single_run(),

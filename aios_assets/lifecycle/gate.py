@@ -1,5 +1,6 @@
 """The gate: candidates against the champion on the same rows, and what follows from it."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from aios.automation import Automation
 from aios.errors import AiosError
+from aios.learner import Learner
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
     asset_options,
@@ -24,24 +26,33 @@ if TYPE_CHECKING:
     from model_registry.registry import ModelVersion
 
 
-def judge(automation: Automation, platform: Platform, window: Window) -> "GateVerdict":
+Rescore = Callable[[Platform, "ModelVersion", pl.DataFrame], np.ndarray]
+
+
+def judge(learner: Learner, platform: Platform, window: Window, rescore: Rescore) -> "GateVerdict":
     """Judge a window's candidates, record the verdicts, and promote where declared.
 
     With `promotion: automatic` the chosen candidate decides from the end of the window on;
     otherwise it waits as a challenger for `aios promote`.
+
+    Args:
+        learner: Whose candidates.
+        platform: Where everything is.
+        window: Of which partition.
+        rescore: Scores the held-out rows of the training set with the champion.
     """
     from model_registry.champion import champion_at, promote
     from model_registry.gate import apply, gate
 
-    spec, registry = automation.spec, platform.registry
-    held = platform.lake(automation.name).read("training_set", window.key).filter("holdout")
-    versions = {one.candidate: one for one in _trained(automation, platform, window)}
-    champion = champion_at(registry, automation.name, window.end)
+    spec, registry = learner.spec, platform.registry
+    held = platform.lake(learner.name).read("training_set", window.key).filter("holdout")
+    versions = {one.candidate: one for one in _trained(learner, platform, window)}
+    champion = champion_at(registry, learner.name, window.end)
     verdict = gate(
         spec.task,
         held["label"].to_numpy(),
-        {name: _scores(automation, platform, window, name) for name in versions},
-        _champion_scores(platform, champion, held),
+        {name: _scores(learner, platform, window, name) for name in versions},
+        rescore(platform, champion, held) if champion else None,
         metric=spec.gate.metric,
         floor=spec.gate.floor,
         margin=spec.gate.margin,
@@ -50,7 +61,7 @@ def judge(automation: Automation, platform: Platform, window: Window) -> "GateVe
         min_per_class=spec.training.min_per_class,
     )
     apply(registry, verdict, versions)
-    platform.lake(automation.name).write_json(
+    platform.lake(learner.name).write_json(
         "gate",
         window.key,
         {
@@ -65,7 +76,7 @@ def judge(automation: Automation, platform: Platform, window: Window) -> "GateVe
     if verdict.chosen and spec.promotion == "automatic":
         promote(
             registry,
-            automation.name,
+            learner.name,
             versions[verdict.chosen].number,
             at=window.end,
             by="gate",
@@ -76,61 +87,60 @@ def judge(automation: Automation, platform: Platform, window: Window) -> "GateVe
     return verdict
 
 
-def _trained(automation: Automation, platform: Platform, window: Window) -> "list[ModelVersion]":
+def _trained(learner: Learner, platform: Platform, window: Window) -> "list[ModelVersion]":
     from model_registry.registration import find
 
     versions = []
-    for candidate in automation.spec.candidates:
-        key = f"{automation.name}/{window.key}/{candidate.name}"
-        version = find(platform.registry, automation.name, key)
+    for candidate in learner.spec.candidates:
+        key = f"{learner.name}/{window.key}/{candidate.name}"
+        version = find(platform.registry, learner.name, key)
         if version is None:
             raise AiosError(
                 f"candidate {candidate.name} has no version of {window.key}",
-                where=f"{automation.name} gate {window.key}",
-                fix=f"Materialize {automation.name}/{candidate.name} for {window.key}.",
+                where=f"{learner.name} gate {window.key}",
+                fix=f"Materialize {learner.asset(candidate.name)} for {window.key}.",
             )
         versions.append(version)
     return versions
 
 
-def _scores(
-    automation: Automation, platform: Platform, window: Window, candidate: str
-) -> np.ndarray:
-    lake = platform.lake(automation.name)
+def _scores(learner: Learner, platform: Platform, window: Window, candidate: str) -> np.ndarray:
+    lake = platform.lake(learner.name)
     return lake.read(f"evaluation/{candidate}", window.key, ["score"])["score"].to_numpy()
 
 
-def _champion_scores(
-    platform: Platform, champion: "ModelVersion | None", held: pl.DataFrame
-) -> np.ndarray | None:
+def scores_of(platform: Platform, version: "ModelVersion", rows: pl.DataFrame) -> np.ndarray:
+    """Score rows of features with a version."""
     from model_registry.formats import load
 
-    return load(platform.registry, champion).score(held) if champion else None
+    return load(platform.registry, version).score(rows)
 
 
-def build_gate(automation: Automation) -> dg.AssetsDefinition:
-    """Build the `gate` asset."""
-    gate_spec = automation.spec.gate
+def build_gate(
+    automation: Automation, learner: Learner, rescore: Rescore = scores_of
+) -> dg.AssetsDefinition:
+    """Build the `gate` asset of an automation or of one of its model steps."""
+    gate_spec, noun = learner.spec.gate, learner.asset("gate")
     then = (
         "the best one that passes becomes champion"
-        if automation.spec.promotion == "automatic"
+        if learner.spec.promotion == "automatic"
         else "the ones that pass wait as challengers for `aios promote`"
     )
 
     @dg.asset(
-        **asset_options(automation, "gate", kinds={"mlflow"}),
-        deps=[[automation.name, candidate.name] for candidate in automation.spec.candidates],
+        **asset_options(automation, noun, kinds={"mlflow"}),
+        deps=[[automation.name, learner.asset(one.name)] for one in learner.spec.candidates],
         description=f"Every candidate against the champion on the same held-out rows: "
         f"{gate_spec.metric} at least {gate_spec.floor} and not worse by {gate_spec.margin}; "
         f"{then}. What cannot be measured does not pass.",
-        check_specs=[check_spec(automation, "gate", "passed", "At least one candidate passes.")],
+        check_specs=[check_spec(automation, noun, "passed", "At least one candidate passes.")],
     )
     def gate(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
-        window = automation.window(context.partition_key)
-        with stage("gate"):
-            verdict = judge(automation, platform, window)
+        window = learner.window(context.partition_key)
+        with stage(noun):
+            verdict = judge(learner, platform, window, rescore)
         return dg.MaterializeResult(
             metadata=_metadata(verdict),
             check_results=[

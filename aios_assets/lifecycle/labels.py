@@ -4,7 +4,6 @@ import dagster as dg
 import polars as pl
 
 from aios.automation import Automation
-from aios.lake import Lake
 from aios.sources import read_labels
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
@@ -19,20 +18,46 @@ from aios_assets.lifecycle.common import (
 from aios_assets.resources import Platform
 
 
-def collect_labels(automation: Automation, lake: Lake, window: Window) -> pl.DataFrame:
+def collect_labels(automation: Automation, platform: Platform, window: Window) -> pl.DataFrame:
     """Store the labels learned in a window: id, `label` (float), `known_at`."""
+    lake = platform.lake(automation.name)
     labels = read_labels(automation, window.start, window.end)
+    if automation.spec.label.corrections_of:
+        labels = with_corrections(automation, platform, labels, window)
     lake.write("labels", window.key, labels)
     return labels
+
+
+def with_corrections(
+    automation: Automation, platform: Platform, labels: pl.DataFrame, window: Window
+) -> pl.DataFrame:
+    """Count what a model step read wrong as the outcome 1; drop events that it did not read."""
+    identity, step = automation.spec.id, automation.spec.label.corrections_of
+    frames = [
+        platform.lake(f"{automation.name}.{step}")
+        .read("performance", key, [identity, "right"])
+        .drop_nulls()
+        for key in platform.lake(f"{automation.name}.{step}").partitions("performance")
+        if key <= window.key
+    ]
+    read = pl.concat(
+        [pl.DataFrame(schema={identity: labels.schema[identity], "right": pl.Boolean}), *frames]
+    )
+    read = read.unique(identity, keep="last", maintain_order=True)
+    joined = labels.join(read, on=identity, how="inner", maintain_order="left")
+    label = pl.when("right").then("label").otherwise(1.0)
+    return joined.with_columns(label.alias("label")).select(labels.columns)
 
 
 def build_labels(automation: Automation) -> dg.AssetsDefinition:
     """Build the `labels` asset."""
     spec = automation.spec
+    step = spec.label.corrections_of
+    corrected = [f"{step}_performance"] if step else []
 
     @dg.asset(
         **asset_options(automation, "labels", kinds={"polars"}),
-        deps=[[automation.name, "events"]],
+        deps=[[automation.name, name] for name in ("events", *corrected)],
         description=f"Outcomes (`{spec.label.column}`) learned in the partition: they mature "
         f"{spec.label.delay} after their event is known, so most are about earlier partitions.",
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -43,10 +68,9 @@ def build_labels(automation: Automation) -> dg.AssetsDefinition:
     def labels(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
-        lake = platform.lake(automation.name)
         with stage("labels"):
             frames = [
-                collect_labels(automation, lake, window)
+                collect_labels(automation, platform, window)
                 for window in windows_of(context, automation)
             ]
         frame = pl.concat(frames)

@@ -10,6 +10,7 @@ import dagster as dg
 if TYPE_CHECKING:
     from aios.statistics.drift import DriftVerdict
     from aios.statistics.metrics import Estimate
+    from aios.statistics.selective import Bin, Curve
 
 _BLUE, _RED, _GREY = "#2f6db5", "#c23b22", "#9aa5b1"
 
@@ -50,6 +51,24 @@ def drift_bars(verdict: "DriftVerdict", min_effect: float, most: int = 12) -> by
     axes.axvline(min_effect, color=_BLUE, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(columns)), [column.column for column in columns], fontsize=7)
     axes.invert_yaxis()
+    return _png(figure)
+
+
+def calibration_curve(bins: "Sequence[Bin]") -> bytes:
+    """Draw how often rows were right against how sure the model was of them."""
+    figure, axes = _figure(height=2.6, left=0.1)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    axes.plot([one.confidence for one in bins], [one.right for one in bins], "-o", color=_BLUE)
+    axes.set_title("right, against confidence", fontsize=9, loc="left")
+    return _png(figure)
+
+
+def coverage_curve(found: "Curve", max_wrong: float) -> bytes:
+    """Draw the share that is wrong against the share that is acted on."""
+    figure, axes = _figure(height=2.2, left=0.1)
+    axes.step(found.coverage, found.wrong, color=_BLUE, where="post")
+    axes.axhline(max_wrong, color=_RED, linewidth=1, linestyle="--")
+    axes.set_title("wrong, against the share acted on", fontsize=9, loc="left")
     return _png(figure)
 
 

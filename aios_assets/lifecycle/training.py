@@ -12,7 +12,8 @@ from aios.automation import Automation
 from aios.digest import frame_digest
 from aios.errors import AiosError
 from aios.lake import Lake
-from aios.spec import Candidate
+from aios.learner import Learner
+from aios.learning import Candidate
 from aios.statistics.metrics import Estimate, evaluate
 from aios.statistics.profile import Profile
 from aios.statistics.slices import by_slice
@@ -112,10 +113,10 @@ def make_training_set(
 
     lake = platform.lake(automation.name)
     rows, unmatched = training_rows(lake, automation, window)
-    _refuse_too_little(automation, rows, window)
+    refuse_too_little(automation, rows, window)
     joined = join_features(automation, platform, rows)
     champion = champion_at(platform.registry, automation.name, window.end)
-    frame = joined.with_columns(holdout=_holdout(automation, joined, champion))
+    frame = joined.with_columns(holdout=holdout_of(automation, joined, champion))
     future = (pl.col("known_at") >= window.end) | (pl.col("label_known_at") >= window.end)
     differing = int((joined["feature_digest"] != joined["scored_digest"]).sum())
     proof = Proof(rows.height, joined.height, joined.filter(future).height, differing, unmatched)
@@ -126,24 +127,24 @@ def make_training_set(
     return frame, proof
 
 
-def _holdout(
-    automation: Automation, rows: pl.DataFrame, champion: "ModelVersion | None"
-) -> pl.Series:
-    size = int(rows.height * automation.spec.training.holdout)
+def holdout_of(learner: Learner, rows: pl.DataFrame, champion: "ModelVersion | None") -> pl.Series:
+    """Mark the newest rows; with a champion, only those whose label it cannot have seen."""
+    size = int(rows.height * learner.spec.training.holdout)
     if champion:
         size = min(size, int((rows["label_known_at"] >= champion.trained_until).sum()))
     return pl.Series("holdout", np.arange(rows.height) >= rows.height - size)
 
 
-def _refuse_too_little(automation: Automation, rows: pl.DataFrame, window: Window) -> None:
-    spec, where = automation.spec, f"{automation.name} training_set {window.key}"
+def refuse_too_little(learner: Learner, rows: pl.DataFrame, window: Window) -> None:
+    """Raise an AiosError where a training would rest on too few rows, or on too few of a class."""
+    spec, where = learner.spec, f"{learner.name} training_set {window.key}"
     if rows.height < spec.training.min_rows:
         raise AiosError(
             f"{rows.height} labelled events are too few, {spec.training.min_rows} are needed",
             where=where,
             fix="Wait for more labels, or lower training.min_rows in defs.yaml.",
         )
-    if spec.task == "regression":
+    if spec.task != "classification":
         return
     counts = dict(rows.group_by("label").len().iter_rows())
     if set(counts) != {0.0, 1.0} or min(counts.values()) < spec.training.min_per_class:
@@ -295,12 +296,13 @@ def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDe
         window = automation.window(context.partition_key)
         with stage(candidate.name):
             version = train_candidate(automation, platform, window, candidate, context.run.run_id)
-        return dg.MaterializeResult(metadata=_version_metadata(platform, version))
+        return dg.MaterializeResult(metadata=version_metadata(platform, version))
 
     return model
 
 
-def _version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, Any]:
+def version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, Any]:
+    """Return what the UI shows about a registered version."""
     metrics = version.metrics
     found = {
         name: Estimate(value, metrics.get(f"{name}_low", nan), metrics.get(f"{name}_high", nan), 0)

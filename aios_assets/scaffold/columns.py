@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from aios.errors import AiosError
-from aios.spec import ColumnType
+from aios.values import ColumnType
 from aios_assets.scaffold.names import TAKEN, TAKEN_BY_ROWS, feature_name, speakable
 from aios_assets.scaffold.table import Table
 from aios_assets.scaffold.values import CODE, read_as, readable, type_of

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aios.errors import AiosError
 from aios.sources import label_values, read_table, typed
-from aios.spec import Duration
+from aios.values import Duration
 from aios_assets.scaffold.names import TAKEN_BY_ROWS, speakable
 from aios_assets.scaffold.values import read_as, readable, type_of
 

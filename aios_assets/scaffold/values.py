@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from aios.sources import typed
-from aios.spec import ColumnType
+from aios.values import ColumnType
 
 CODE = r"^[+-]?0\d"
 """A leading zero: digits that name something."""

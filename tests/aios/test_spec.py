@@ -92,11 +92,11 @@ def test_durations(defs: Path, text: str, length: timedelta) -> None:
 WRONG = [
     # (old, new, line, field, what is allowed)
     ("cadence: weekly", "cadence: hourly", 10, "cadence", "'daily', 'weekly' or 'monthly'"),
-    ("delay: 30d", "delay: 30", 12, "label.delay", "30d, 12h or 90m"),
-    ("delay: 30d", "delay: -3d", 12, "label.delay", "30d, 12h or 90m"),
-    ("delay: 30d", "delay: 1.5d", 12, "label.delay", "30d, 12h or 90m"),
-    ("lookback: 28d", "lookback: four weeks", 34, "features.1.lookback", "30d, 12h or 90m"),
-    ("cooldown: 7d", "cooldown: 7 d", 43, "retrain.cooldown", "30d, 12h or 90m"),
+    ("delay: 30d", "delay: 30", 12, "label.delay", "30d, 12h, 90m or 20s"),
+    ("delay: 30d", "delay: -3d", 12, "label.delay", "30d, 12h, 90m or 20s"),
+    ("delay: 30d", "delay: 1.5d", 12, "label.delay", "30d, 12h, 90m or 20s"),
+    ("lookback: 28d", "lookback: four weeks", 34, "features.1.lookback", "30d, 12h, 90m or 20s"),
+    ("cooldown: 7d", "cooldown: 7 d", 43, "retrain.cooldown", "30d, 12h, 90m or 20s"),
     ('"0 2 * * 1"', '"0 2 * *"', 11, "schedule", "five fields"),
     ('"team:credit"', "credit", 4, "owners.0", "e-mail address or team:NAME"),
     ("me@example.com", "me@home", 4, "owners.1", "e-mail address or team:NAME"),
@@ -236,7 +236,7 @@ def test_a_wrong_value_names_file_line_field_and_what_is_allowed(
         ("attributes: {}\n", 1, "'type' must be"),
         ("- a\n- b\n", 1, "'type' must be"),
         ("", 1, "'type' must be"),
-        ("type: aios_assets.component.Automation\n", 1, "field 'description': Field required"),
+        ("type: aios_assets.component.Automation\n", 1, "field 'candidates': Field required"),
     ],
 )
 def test_a_file_that_is_no_declaration(defs: Path, text: str, line: int, says: str) -> None:

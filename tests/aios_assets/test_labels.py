@@ -20,7 +20,7 @@ def test_outcomes_are_stored_in_the_partition_in_which_they_were_learned(tmp_pat
     lake = platform.lake("loans")
     windows = ours.windows()
     for window in windows:
-        collect_labels(ours, lake, window)
+        collect_labels(ours, platform, window)
     labels = lake.read_all("labels")
     assert labels is not None
     learned = table.filter(pl.col("applied_at") + pl.duration(days=7) < windows[-1].end)
@@ -35,9 +35,9 @@ def test_outcomes_are_stored_in_the_partition_in_which_they_were_learned(tmp_pat
 def test_collecting_again_leaves_the_same_bytes(tmp_path: Path) -> None:
     ours, platform = make_automation(tmp_path)
     lake, window = platform.lake("loans"), ours.windows()[3]
-    collect_labels(ours, lake, window)
+    collect_labels(ours, platform, window)
     before = lake.path("labels", window.key).read_bytes()
-    collect_labels(ours, lake, window)
+    collect_labels(ours, platform, window)
     assert lake.path("labels", window.key).read_bytes() == before
 
 

@@ -216,7 +216,7 @@ def test_a_retrain_that_fails_leaves_the_champion_deciding(loop):
     loop.redeclare(models=failing)
     champions = loop.champions()
     state = loop.rehearse(REHEARSED + 2)
-    assert "failed: " in state.retrains[key(8)]
-    assert "no memory" in state.retrains[key(8)]
+    assert "failed: " in state.retrains[NAME][key(8)]
+    assert "no memory" in state.retrains[NAME][key(8)]
     assert loop.champions() == champions
     assert loop.decided_by(9) == {champions[-1][0]}

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.errors import AiosError
-from model_registry import formats
+from model_registry import artifacts, formats
 from model_registry.frames import to_model_frame
 from model_registry.registry import DIGEST_TAG
 from model_registry.safety import check_types
@@ -30,7 +30,7 @@ def directory(version) -> Path:
 
 def reseal(registry, version) -> None:
     """Write the digest of the files as they are, as someone who owns the database could."""
-    digest = formats.artifact_digest(directory(version))
+    digest = artifacts.artifact_digest(directory(version))
     registry.client.set_model_version_tag("claims", str(version.number), DIGEST_TAG, digest)
 
 

@@ -17,6 +17,13 @@ pytestmark = pytest.mark.unit
 
 CLASSIFICATION = ("roc_auc", "average_precision", "brier", "log_loss", "accuracy")
 REGRESSION = ("mae", "rmse", "r2")
+EXTRACTION = ("document_f1", "documents_right")
+
+
+def task_of(metric: str) -> str:
+    if metric in EXTRACTION:
+        return "extraction"
+    return "regression" if metric in REGRESSION else "classification"
 
 
 def draw(
@@ -26,6 +33,10 @@ def draw(
     signal, noise = generator.normal(size=n), generator.normal(size=(3, n))
     if metric in REGRESSION:
         return 2 * signal + noise[0], 2 * signal + 0.2 * noise[1], 1.8 * signal + 0.5 * noise[2]
+    if metric in EXTRACTION:  # the F1 of documents of four fields, which are hard in common
+        hard = 1 / (1 + np.exp(3 + signal[:, None]))
+        wrong = [(generator.random((n, 4)) < hard * part).sum(axis=1) for part in (1, 2)]
+        return np.ones(n), 1 - wrong[0] / 4, 1 - wrong[1] / 4
     label = (generator.random(n) < 1 / (1 + np.exp(1.5 - 1.5 * signal))).astype(float)
     better, worse = (
         1 / (1 + np.exp(1.5 - 1.5 * signal - size * noise[row]))
@@ -37,7 +48,7 @@ def draw(
 @pytest.mark.parametrize("metric", HIGHER_IS_BETTER)
 def test_better_challenger_is_positive_and_is_the_difference_of_the_metrics(metric: str) -> None:
     label, better, worse = draw(metric, np.random.default_rng(0), 5000)
-    task = "regression" if metric in REGRESSION else "classification"
+    task = task_of(metric)
     gap = evaluate(task, label, better)[metric].value - evaluate(task, label, worse)[metric].value
     found = paired_difference(metric, label, better, worse)
     assert found.value == pytest.approx(abs(gap))
@@ -62,7 +73,7 @@ def test_bootstrap_interval_covers_the_true_difference() -> None:
 def coverage(metric: str, repetitions: int) -> float:
     generator = np.random.default_rng(1)
     label, better, worse = draw(metric, generator, 200_000)
-    task = "regression" if metric in REGRESSION else "classification"
+    task = task_of(metric)
     ours, theirs = (evaluate(task, label, score)[metric].value for score in (better, worse))
     truth = abs(ours - theirs)
     covered = 0

@@ -1,0 +1,1 @@
+"""Invoices and receipts: read, checked, and paid, blocked or given to a person."""

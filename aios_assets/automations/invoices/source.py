@@ -1,0 +1,174 @@
+"""Where invoices come from: the generator, a JSONL of words and boxes, or a folder of files.
+
+Without data the generator's invoices arrive, with what finance found out about them later. With
+data, the right values may stand in the rows themselves (`entities`) or in a `truth.jsonl` beside
+the files. Outcomes beyond wrong readings are not known then.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from aios.documents.intake import Arrival, line, scan
+
+from . import generator
+from .extraction.fields import FIELDS
+from .extraction.normalise import parse_date
+from .generator.months import END, START
+from .generator.tricks import REJECTED
+
+TRUTH_DELAY = timedelta(days=7)
+LABEL_DELAY = timedelta(days=14)
+PLAUSIBLE = (2000, 2035)  # years that a printed date can mean
+_SCHEMA: dict[str, Any] = {
+    "document_id": pl.String, "received_at": pl.Datetime("us"), "known_at": pl.Datetime("us"),
+    "name": pl.String, "uri": pl.String, "digest": pl.String, "format": pl.String,
+    "condition": pl.String, "bytes": pl.Int64, "pages": pl.Int64,
+}  # fmt: skip
+
+
+def events(start: datetime, end: datetime, data: Path | None) -> pl.DataFrame:
+    """Return the documents received in `[start, end)`, one row each."""
+    rows = _generated(start, end) if data is None else _arrived(data)
+    frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return frame.filter(pl.col("received_at").is_between(start, end, closed="left"))
+
+
+def truth(start: datetime, end: datetime, data: Path | None) -> pl.DataFrame:
+    """Return what people found to be printed, learned in `[start, end)` a week after receipt."""
+    schema: dict[str, Any] = {"document_id": pl.String, "known_at": pl.Datetime("us")}
+    schema |= dict.fromkeys(FIELDS, pl.String)
+    if data is None:
+        rows = [
+            {"document_id": one.id, "known_at": one.received_at + TRUTH_DELAY}
+            | generator.truth(one)
+            for one in _generator_between(start - TRUTH_DELAY, end - TRUTH_DELAY)
+            if one.invoice
+        ]
+    else:
+        rows = [
+            {"document_id": one.document_id, "known_at": one.received_at + TRUTH_DELAY}
+            | {name: found.get(name) or None for name in FIELDS}
+            for one, found in _with_truth(data)
+        ]
+    frame = pl.DataFrame(rows, schema=schema)
+    return frame.filter(pl.col("known_at").is_between(start, end, closed="left"))
+
+
+def labels(start: datetime, end: datetime, data: Path | None) -> pl.DataFrame:
+    """Return outcomes learned in `[start, end)`: 1 where finance rejected the invoice."""
+    if data is None:
+        rows = [
+            (one.id, float(_rejected(one)), one.received_at + LABEL_DELAY)
+            for one in _generator_between(start - LABEL_DELAY, end - LABEL_DELAY)
+            if one.invoice
+        ]
+    else:
+        rows = [
+            (one.document_id, 0.0, one.received_at + LABEL_DELAY) for one, _ in _with_truth(data)
+        ]
+    schema: dict[str, Any] = {
+        "document_id": pl.String,
+        "label": pl.Float64,
+        "known_at": pl.Datetime("us"),
+    }
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.filter(pl.col("known_at").is_between(start, end, closed="left"))
+
+
+def period(data: Path | None) -> tuple[datetime, datetime]:
+    """Return the first and the last moment of receipt."""
+    if data is None:
+        return START, END - timedelta(seconds=1)
+    times = [row[1] for row in _arrived(data)]
+    return min(times), max(times)
+
+
+def _rejected(one: Any) -> bool:
+    """Whether finance sent an invoice back: copies, frauds, mistakes, and some unlucky others."""
+    if one.copy_of or one.trick in REJECTED:
+        return True
+    invoice = one.invoice
+    round_sum = invoice.total % 50 == 0
+    weekend = one.received_at.weekday() >= 5 and invoice.total > 4 * invoice.vendor.usual
+    return bool(round_sum or weekend)
+
+
+def _generator_between(start: datetime, end: datetime) -> list[Any]:
+    found: list[Any] = []
+    month = max(start, START).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while month < min(end, END):
+        found += generator.arrivals(month.year, month.month)
+        month = (month + timedelta(days=32)).replace(day=1)
+    return [one for one in found if start <= one.received_at < end]
+
+
+def _generated(start: datetime, end: datetime) -> list[tuple[Any, ...]]:
+    return [
+        (
+            one.id, one.received_at, one.received_at, f"{one.id}.{kind}", one.uri, one.digest,
+            kind, one.condition, None, 1,
+        )
+        for one in _generator_between(start, end)
+        for kind in ["png" if one.scanned else "words"]
+    ]  # fmt: skip
+
+
+def _arrived(data: Path) -> list[tuple[Any, ...]]:
+    return [
+        (
+            one.document_id, one.received_at, one.received_at, one.name, one.uri, one.digest,
+            one.format, one.condition, one.bytes, one.pages,
+        )
+        for one in _scanned(str(data))
+    ]  # fmt: skip
+
+
+@lru_cache(maxsize=2)
+def _scanned(data: str) -> tuple[Arrival, ...]:
+    """Return the documents of a path; those of a JSONL are dated by what is printed on them."""
+    arrivals = scan(data)
+    if not data.endswith(".jsonl"):
+        return tuple(arrivals)
+    last = next((day for one in arrivals if (day := _printed_day(one))), datetime(2020, 1, 1))
+    dated = []
+    for one in arrivals:
+        last = _printed_day(one) or last
+        dated.append(one.dated(last))
+    return tuple(dated)
+
+
+def _printed_day(one: Arrival) -> datetime | None:
+    row = _row(one)
+    if given := row.get("received_at"):
+        return datetime.fromisoformat(str(given)).replace(tzinfo=None)
+    day = parse_date((row.get("entities") or {}).get("date"))
+    return day if day and PLAUSIBLE[0] <= day.year <= PLAUSIBLE[1] else None
+
+
+def _row(one: Arrival) -> dict[str, Any]:
+    return line(one.uri) if one.condition == "readable" else {}
+
+
+@lru_cache(maxsize=2)
+def _with_truth_of(data: str) -> tuple[tuple[Arrival, dict[str, Any]], ...]:
+    arrivals = [one for one in _scanned(data) if one.condition == "readable"]
+    if data.endswith(".jsonl"):
+        pairs = [(one, _row(one).get("entities") or {}) for one in arrivals]
+    else:
+        beside = Path(re.sub("^file://", "", data)) / "truth.jsonl"
+        lines = beside.read_text().splitlines() if beside.is_file() else []
+        known = {row["id"]: row.get("entities") or {} for row in map(json.loads, lines)}
+        pairs = [(one, known.get(one.document_id, {})) for one in arrivals]
+    return tuple((one, found) for one, found in pairs if found)
+
+
+def _with_truth(data: Path) -> tuple[tuple[Arrival, dict[str, Any]], ...]:
+    return _with_truth_of(str(data))

@@ -1,0 +1,76 @@
+"""The files of a version: their digest, fetching them, and what to do when they are damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from aios.errors import AiosError
+from model_registry.registry import DIGEST_TAG, ModelVersion, Registry
+
+
+def artifact_digest(directory: Path) -> str:
+    """SHA-256 over the relative paths and contents of all files below a directory, as hex."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(directory).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def unchanged_files(registry: Registry, version: ModelVersion) -> Iterator[Path]:
+    """Yield the folder with a version's files, which are as they were registered.
+
+    Raises:
+        AiosError: They are missing or changed, or the block cannot read them.
+    """
+    with _local_files(registry, version) as directory:
+        if artifact_digest(directory) != version.tags.get(DIGEST_TAG):
+            raise damaged(version, f"its files under {directory} changed after registration")
+        try:
+            yield directory
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise damaged(version, f"its files cannot be read: {error}") from error
+
+
+def requirements(*packages: str) -> list[str]:
+    """Return pip requirements of MLflow and the packages, as installed."""
+    return [f"{package}=={installed(package)}" for package in ("mlflow", *packages)]
+
+
+@contextmanager
+def _local_files(registry: Registry, version: ModelVersion) -> Iterator[Path]:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    if is_local_uri(version.source):
+        directory = Path(local_file_uri_to_path(version.source))
+        if not directory.is_dir():
+            raise damaged(version, f"its artefact is missing: {directory}")
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as aside:
+        try:
+            local = download_artifacts(
+                artifact_uri=version.source, dst_path=aside, tracking_uri=registry.uri
+            )
+        except Exception as error:  # every artefact store raises its own kind
+            raise damaged(version, f"its artefact cannot be fetched: {error}") from error
+        yield Path(local)
+
+
+def damaged(version: ModelVersion, what: str) -> AiosError:
+    """Return the error of a version whose files are not what was registered."""
+    return AiosError(
+        what,
+        where=version.label,
+        fix=f"restore the files from a backup, or retrain; until then use another version "
+        f"(aios rollback {version.automation})",
+    )

@@ -57,7 +57,7 @@ def parse_spec(attributes: Any, path: Path, text: str) -> Spec:
     except ValidationError as error:
         # A mistyped name is both unknown and missing: say what stands there.
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    location = [part for part in first["loc"] if not str(part).startswith("function-")]
+    location = [part for part in first["loc"] if not _is_of_pydantic(str(part))]
     location += first.get("ctx", {}).get("at", ())
     if first["type"] == "invalid_key":  # such as `on`, which YAML reads as true
         location.pop()
@@ -71,6 +71,10 @@ def parse_spec(attributes: Any, path: Path, text: str) -> Spec:
         where=f"{path}:{line}",
         fix="Correct this value; docs/declaration.md lists every field and what it allows.",
     )
+
+
+def _is_of_pydantic(part: str) -> bool:
+    return part == "[key]" or part.startswith("function-")
 
 
 def _line_of(node: Any, location: list[Any]) -> int:

@@ -35,6 +35,12 @@ def _cron(value: str) -> str:
     return value
 
 
+def _check_columns(names: list[str], known: set[str], *at: str | int) -> None:
+    for i, name in enumerate(names):
+        if name not in known:
+            raise wrong(f"'{name}' is no column known to the step", *at, i)
+
+
 class Source(Model):
     """Where events come from: a module of the folder, or a table.
 
@@ -183,14 +189,13 @@ class Spec(Learned):
                         *("steps", i, "inputs", j),
                     )
             for name in step.outputs:
-                if name in known | _RESERVED:
+                if name in known | _RESERVED | {self.label.column}:
                     raise wrong(f"the name '{name}' is taken", "steps", i, "outputs", name)
-            watched = step.model.watch if step.model else []
-            for j, name in enumerate(watched):
-                if name not in known:
-                    raise wrong(
-                        f"'{name}' is not known before the step", "steps", i, "model", "watch", j
-                    )
+            if step.model:
+                before = known & set(self.columns)
+                _check_columns(step.model.watch, before, "steps", i, "model", "watch")
+                shown = before | set(step.columns)
+                _check_columns(step.model.slices, shown, "steps", i, "model", "slices")
             for noun in step.nouns:
                 if noun in nouns:
                     raise wrong(f"an asset '{noun}' is declared twice", "steps", i, "name")

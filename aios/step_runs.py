@@ -8,7 +8,6 @@ there a time-out interrupts them.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import signal
 import threading
@@ -16,16 +15,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
-from itertools import islice
-from math import isnan
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Literal
 
 from aios.automation import load_function
 from aios.errors import AiosError
-from aios.steps import OutputType, Step
+from aios.steps import OutputType, Step, typed
 
 BLOCK = 64
 Function = Callable[[dict[str, Any]], dict[str, Any]]
@@ -59,21 +56,17 @@ def run_apart(step: Step, folder: Path, rows: Iterable[dict[str, Any]]) -> Itera
     assert step.function
     assert step.timeout
     load_function(folder, step.function)  # a module that does not import is no event's failure
-    task, seconds = (str(folder), step.function), step.timeout.total_seconds()
+    task, limit = (str(folder), step.function, step.outputs), step.timeout.total_seconds()
+
+    def begin(row: dict[str, Any]) -> Any:
+        return _workers().schedule(_call, args=[*task, row], timeout=limit)
+
     waiting = iter(rows)
     while block := list(islice(waiting, BLOCK)):
-        begun = [_workers().schedule(_call, args=[*task, row], timeout=seconds) for row in block]
+        begun = [begin(row) for row in block]
         for row, first in zip(block, begun, strict=True):
-            futures = iter([first])
-
-            def attempt(row: dict[str, Any] = row, futures: Any = futures) -> dict[str, Any]:
-                future = next(futures, None) or _workers().schedule(
-                    _call, args=[*task, row], timeout=seconds
-                )
-                outputs, taken = future.result()
-                return {**outputs, _SECONDS: taken}
-
-            yield _outcome(step, attempt)
+            futures = chain([first], map(begin, repeat(row)))
+            yield _outcome(step, (_awaited(future, limit) for future in futures))
 
 
 def run_here(step: Step, function: Function, rows: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
@@ -84,70 +77,85 @@ def run_here(step: Step, function: Function, rows: Iterable[dict[str, Any]]) -> 
 
 def run_one(step: Step, function: Function, row: dict[str, Any]) -> Outcome:
     """Run a function on one row in this process."""
-
-    def attempt() -> dict[str, Any]:
-        with _limit(step.timeout.total_seconds() if step.timeout else None):
-            return function(row)
-
-    return _outcome(step, attempt)
+    limit = step.timeout.total_seconds() if step.timeout else None
+    return _outcome(step, (_attempt(step.outputs, function, row, limit) for _ in repeat(None)))
 
 
-_SECONDS = "__seconds__"
+@dataclass(frozen=True)
+class _Attempt:
+    """One call: its outputs, or else why there are none. Only plain values leave a worker."""
+
+    outputs: dict[str, Any] | None
+    problem: str | None
+    seconds: float
 
 
-def _outcome(step: Step, attempt: Callable[[], dict[str, Any]]) -> Outcome:
-    begun, seconds, problem = time.perf_counter(), None, ""
-    for _ in range(step.retries + 1):
-        try:
-            outputs = attempt()
-            seconds = outputs.pop(_SECONDS, None) if isinstance(outputs, dict) else None
-            return Outcome(
-                _typed(step, outputs), "done", None, seconds or time.perf_counter() - begun
-            )
-        except TimeoutError:
-            limit = step.timeout.total_seconds() if step.timeout else 0
-            problem = f"it took longer than {limit:g} s"
-        except AiosError as error:
-            problem = f"{error.what}{f' ({error.fix})' if error.fix else ''}"
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-    outputs = {name: step.fallback.get(name) for name in step.outputs}
-    taken = time.perf_counter() - begun
-    return Outcome(outputs, "fallback" if step.fallback else "failed", problem[:500], taken)
+class _Overdue(BaseException):
+    """Time is up; no `except Exception` of a step's function takes it for its own."""
 
 
-def _typed(step: Step, outputs: Any) -> dict[str, Any]:
+def _outcome(step: Step, attempts: Iterator[_Attempt]) -> Outcome:
+    seconds, problem = 0.0, ""
+    for attempt in islice(attempts, step.retries + 1):
+        seconds += attempt.seconds
+        if attempt.outputs is not None:
+            return Outcome(attempt.outputs, "done", None, seconds)
+        problem = attempt.problem or ""
+    outputs = {
+        name: typed(name, kind, step.fallback.get(name)) for name, kind in step.outputs.items()
+    }
+    return Outcome(outputs, "fallback" if step.fallback else "failed", problem[:500], seconds)
+
+
+def _attempt(
+    kinds: dict[str, OutputType],
+    function: Function,
+    row: dict[str, Any],
+    limit: float | None = None,
+) -> _Attempt:
+    begun = time.perf_counter()
+    try:
+        with _limit(limit):
+            outputs = function(row)
+        return _Attempt(_typed(kinds, outputs), None, time.perf_counter() - begun)
+    except _Overdue:
+        problem = _OVERDUE.format(limit)
+    except AiosError as error:
+        problem = f"{error.what}{f' ({error.fix})' if error.fix else ''}"
+    except (Exception, SystemExit) as error:
+        problem = f"{type(error).__name__}: {error}"
+    storable = problem.encode(errors="replace").decode()
+    return _Attempt(None, storable, time.perf_counter() - begun)
+
+
+def _awaited(future: Any, limit: float) -> _Attempt:
+    begun = time.perf_counter()
+    try:
+        found: _Attempt = future.result()
+        return found
+    except TimeoutError:
+        return _Attempt(None, _OVERDUE.format(limit), limit)
+    except Exception as error:  # its worker died
+        problem = f"{type(error).__name__}: {error}"
+        return _Attempt(None, problem, time.perf_counter() - begun)
+
+
+def _call(
+    folder: str, reference: str, kinds: dict[str, OutputType], row: dict[str, Any]
+) -> _Attempt:
+    return _attempt(kinds, load_function(Path(folder), reference), row)
+
+
+_OVERDUE = "it took longer than {:g} s"
+
+
+def _typed(kinds: dict[str, OutputType], outputs: Any) -> dict[str, Any]:
     if not isinstance(outputs, dict):
         raise TypeError(f"it returned {type(outputs).__name__}, not a dictionary")
-    differing = sorted(set(outputs) ^ set(step.outputs))
+    differing = sorted(str(name) for name in set(outputs) ^ set(kinds))
     if differing:
         raise ValueError(f"returned and declared outputs differ: {', '.join(differing)}")
-    return {name: _value(name, kind, outputs[name]) for name, kind in step.outputs.items()}
-
-
-def _value(name: str, kind: OutputType, value: Any) -> Any:
-    if value is None or (isinstance(value, float) and isnan(value)):
-        return None
-    match kind:
-        case "number" if isinstance(value, int | float):
-            return float(value)
-        case "integer" if isinstance(value, int):
-            return int(value)
-        case "boolean" if isinstance(value, bool):
-            return value
-        case "time" if isinstance(value, datetime):
-            return value
-        case "text" | "category" if isinstance(value, str):
-            return value
-        case "json":
-            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    raise TypeError(f"output '{name}' is {type(value).__name__}, declared is {kind}")
-
-
-def _call(folder: str, reference: str, row: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    begun = time.perf_counter()
-    outputs = load_function(Path(folder), reference)(row)
-    return outputs, time.perf_counter() - begun
+    return {name: typed(name, kind, outputs[name]) for name, kind in kinds.items()}
 
 
 @cache
@@ -177,7 +185,7 @@ def _limit(seconds: float | None) -> Iterator[None]:
         return
 
     def interrupt(_signal: int, _frame: Any) -> None:
-        raise TimeoutError
+        raise _Overdue
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -7,7 +7,8 @@ A step is a *query* (it fetches or looks up), a *transform* (deterministic, or a
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -16,13 +17,56 @@ from aios.learning import Gate, Learned
 from aios.values import ColumnType, Duration, Model, Name, Reference, Share, wrong
 
 Kind = Literal["query", "transform", "act"]
-OutputType = ColumnType | Literal["json"]
+OutputType = Literal[ColumnType, "json"]
 
 # Nouns of the stages' own assets, which no step may take.
 STAGES = {
     *("events", "features", "online_features", "predictions", "decisions", "labels"),
     *("performance", "drift_report", "training_set", "gate", "declaration"),
 }
+
+
+_INT64 = 2**63
+
+
+def typed(name: str, kind: OutputType, value: Any) -> Any:
+    """Return an output's value as the lake stores its type; None for a missing one.
+
+    Raises:
+        TypeError: It is of another type.
+        ValueError: It is of this type, but no such value can be stored.
+    """
+    if value is None or (isinstance(value, float | datetime) and value != value):  # NaN, NaT
+        return None
+    match kind:
+        case "number" if isinstance(value, int | float):
+            return float(value)
+        case "integer" if isinstance(value, int):
+            if not -_INT64 <= value < _INT64:
+                raise ValueError(f"output '{name}' does not fit 64 bits")
+            return int(value)
+        case "boolean" if isinstance(value, bool):
+            return value
+        case "time" if isinstance(value, datetime):
+            return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        case "text" | "category" if isinstance(value, str):
+            value.encode()  # a half of a surrogate pair cannot be stored
+            return str(value)
+        case "json":
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text.encode()
+            if text is value and not _is_json(text):
+                raise ValueError(f"output '{name}' is no JSON")
+            return text
+    raise TypeError(f"output '{name}' is {type(value).__name__}, declared is {kind}")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Extraction(Learned):
@@ -75,7 +119,7 @@ class Step(Model):
     inputs: list[str] = Field(min_length=1)
     outputs: dict[Name, OutputType] = Field(min_length=1)
     lookback: Duration = timedelta(0)
-    timeout: Duration | None = None
+    timeout: Annotated[Duration, Field(gt=timedelta(0))] | None = None
     retries: Annotated[int, Field(ge=0, le=10)] = 0
     fallback: dict[str, Any] = {}
     page: Reference | None = None
@@ -88,12 +132,21 @@ class Step(Model):
             raise wrong("a model is a transform", "kind")
         if self.model and self.lookback:
             raise wrong("a model sees one event at a time", "lookback")
-        for name in self.fallback:
+        for name, value in self.fallback.items():
             if name not in self.outputs:
                 raise wrong(f"'{name}' is not among 'outputs'", "fallback", name)
+            try:
+                typed(name, self.outputs[name], value)
+            except (TypeError, ValueError) as error:
+                raise wrong(str(error), "fallback", name) from None
+        for i, name in enumerate(self.inputs):
+            if name in self.inputs[:i]:
+                raise wrong(f"'{name}' is given twice", "inputs", i)
         for i, name in enumerate(self.model.fields if self.model else []):
             if name not in self.outputs:
                 raise wrong(f"field '{name}' is not among 'outputs'", "model", "fields", i)
+            if self.outputs[name] not in ("text", "category"):
+                raise wrong(f"field '{name}' must be text or a category", "outputs", name)
         if self.name in STAGES:
             raise wrong(f"'{self.name}' is the name of a stage", "name")
         return self

@@ -162,7 +162,7 @@ def models(name: Model, json_file: Json = None) -> None:
         versions = registry.versions(name)
     table = Table("version", "candidate", "stage", "trained until", "metrics")
     for one in versions:
-        shown = {k: v for k, v in one.metrics.items() if not k.endswith(("_low", "_high"))}
+        shown = {k: v for k, v in one.metrics.items() if not k.endswith(("_low", "_high", "_n"))}
         mark = " *" if deciding and one.number == deciding.number else ""
         table.add_row(
             f"{one.number}{mark}", one.candidate, one.stage, f"{one.trained_until:%Y-%m-%d}",

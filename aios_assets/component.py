@@ -21,6 +21,7 @@ from aios_assets.lifecycle.extraction import (
 from aios_assets.lifecycle.extraction_performance import build_extraction_performance
 from aios_assets.lifecycle.features import build_features, build_online_features
 from aios_assets.lifecycle.gate import build_gate
+from aios_assets.lifecycle.known import last_before
 from aios_assets.lifecycle.labels import build_labels
 from aios_assets.lifecycle.performance import build_performance
 from aios_assets.lifecycle.predictions import build_predictions
@@ -104,15 +105,15 @@ def _own_model(declared: DeclaredAutomation) -> list[dg.AssetsDefinition]:
 
 
 def _model_of_step(learner: ModelStep) -> list[dg.AssetsDefinition]:
-    declared, steps = learner.automation, [step.name for step in learner.automation.spec.steps]
-    before = ["events", *steps[: steps.index(learner.step.name)]]
+    declared = learner.automation
+    before = last_before(declared, learner.step.name)
     return [
         build_truth(learner),
         build_extraction_training_set(learner),
         *(build_extraction_candidate(learner, one) for one in learner.spec.candidates),
         build_gate(declared, learner, scores_of_documents(learner)),
         build_extraction_performance(learner),
-        build_drift_report(declared, learner, watched_inputs(learner), before),
+        build_drift_report(declared, learner, watched_inputs(learner), after=before),
     ]
 
 

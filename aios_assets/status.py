@@ -7,6 +7,7 @@ from typing import Any
 from aios.alarms import alarms
 from aios.automation import Automation, automation_folders
 from aios.lake import Lake
+from aios.learner import Learner, ModelStep, model_steps
 from aios.settings import Settings
 from aios_assets.resources import Platform
 
@@ -14,11 +15,16 @@ RECENT = 3
 
 
 def all_status(settings: Settings) -> list[dict[str, Any]]:
-    """Return one row for each automation; a broken one carries its error."""
+    """Return one row for each automation and each of its model steps.
+
+    A broken automation has one row that carries its error.
+    """
     rows = []
     for folder in automation_folders(settings):
         try:
-            rows.append(_status(Automation.load(folder, settings), settings))
+            automation = Automation.load(folder, settings)
+            rows.append(_status(automation, settings))
+            rows += [_step_status(one, settings) for one in model_steps(automation)]
         except Exception as error:
             rows.append(_row(folder.name, settings, error=str(error)))
     return rows
@@ -29,29 +35,32 @@ def _status(automation: Automation, settings: Settings) -> dict[str, Any]:
     decided = lake.partitions("decisions")
     if not decided:
         return _row(automation.name, settings)
-    last = decided[-1]
     quarantined = sum(lake.rows("quarantine", key) for key in lake.partitions("quarantine"))
-    champion, rollout = _models(automation, settings)
-    found: dict[str, Any] = {
-        "last partition": last,
-        "champion": champion,
-        "rollout": rollout,
-        "drift": _json_status(lake, "drift"),
-        "performance": _json_status(lake, "performance"),
-        "quarantined": quarantined,
-    }
-    return _row(automation.name, settings, **found)
+    found: dict[str, Any] = {"last partition": decided[-1], "quarantined": quarantined}
+    return _row(automation.name, settings, **found, **_learning(automation, settings))
 
 
-def _models(automation: Automation, settings: Settings) -> tuple[str, str]:
+def _step_status(learner: ModelStep, settings: Settings) -> dict[str, Any]:
+    ran = Lake(settings.home / "lake" / learner.automation.name).partitions(learner.step.name)
+    if not ran:
+        return _row(learner.name, settings)
+    found: dict[str, Any] = {"last partition": ran[-1], "quarantined": ""}
+    return _row(learner.name, settings, **found, **_learning(learner, settings))
+
+
+def _learning(learner: Learner, settings: Settings) -> dict[str, Any]:
     from model_registry.champion import champion
 
-    registry = Platform(settings).registry
-    deciding = champion(registry, automation.name)
-    waiting = [one.number for one in registry.versions(automation.name) if one.stage == "gated"]
+    registry, lake = Platform(settings).registry, Lake(settings.home / "lake" / learner.name)
+    deciding = champion(registry, learner.name)
+    waiting = [one.number for one in registry.versions(learner.name) if one.stage == "gated"]
     newer = [number for number in waiting if deciding is None or number > deciding.number]
-    challengers = ", ".join(f"version {number} waits" for number in newer)
-    return f"version {deciding.number}" if deciding else "none", challengers or "none"
+    return {
+        "champion": f"version {deciding.number}" if deciding else "none",
+        "rollout": ", ".join(f"version {number} waits" for number in newer) or "none",
+        "drift": _json_status(lake, "drift"),
+        "performance": _json_status(lake, "performance"),
+    }
 
 
 def _json_status(lake: Lake, dataset: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +66,26 @@ class Document:
 
         Raises:
             KeyError: One of these is missing.
-            ValueError: There are not as many boxes as words, or a box is no box.
+            OverflowError: A number is too large.
+            ValueError: There are not as many boxes as words, a box is no box, a size is none, or
+                a word cannot be encoded.
         """
         pairs = zip(row["words"], row["bboxes"], strict=True)
-        words = tuple(Word(str(text), _box(box)) for text, box in pairs)
-        size = row["image_size"]
-        return cls(str(row["id"]), words, ((float(size["width"]), float(size["height"])),))
+        words = tuple(Word(_text(text), _box(box)) for text, box in pairs)
+        size = (float(row["image_size"]["width"]), float(row["image_size"]["height"]))
+        numbers = (*size, *(edge for word in words for edge in word.box))
+        if min(size) <= 0 or not all(map(math.isfinite, numbers)):
+            raise ValueError("a page or a box without a size")
+        return cls(str(row["id"]), words, (size,))
 
 
 def _box(values: Any) -> tuple[float, float, float, float]:
     left, top, right, bottom = (float(value) for value in values)
     return left, top, right, bottom
+
+
+def _text(value: Any) -> str:
+    """Return a word; half a surrogate pair is valid JSON, and no text."""
+    text = str(value)
+    text.encode()
+    return text

@@ -24,17 +24,35 @@ def pages_of(content: bytes, limits: Limits) -> list[Image]:
     """Return the pages of a picture, upright and grey.
 
     Raises:
-        AiosError: A page has too many pixels, or there are too many pages.
+        AiosError: It is damaged, a page has too many pixels, or there are too many pages.
     """
-    from PIL import Image, ImageOps, ImageSequence
+    from PIL import Image, ImageSequence
 
-    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "TIFF")) as image:
-        pages = []
-        for number, frame in enumerate(ImageSequence.Iterator(image)):
-            if number >= limits.pages or too_large(frame.size, limits):
-                raise AiosError("the picture is too large", fix="Send smaller or fewer pages.")
-            pages.append(ImageOps.exif_transpose(frame).convert("L"))
-        return pages
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "TIFF")) as image:
+            pages = []
+            for number, frame in enumerate(ImageSequence.Iterator(image)):
+                if number >= limits.pages or too_large(frame.size, limits):
+                    raise AiosError("the picture is too large", fix="Send smaller or fewer pages.")
+                pages.append(_grey(frame))
+            return pages
+    except AiosError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything on a damaged page
+        raise AiosError(
+            f"the picture is damaged: {error}", fix="Ask the sender for it again."
+        ) from error
+
+
+def _grey(frame: Image) -> Image:
+    """Return a page upright and grey; what can be seen through is white, as paper is."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(frame)
+    if not upright.has_transparency_data:
+        return upright.convert("L")
+    paper = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(paper, upright.convert("RGBA")).convert("L")
 
 
 def prepared(page: Image) -> tuple[Image, float]:
@@ -44,7 +62,7 @@ def prepared(page: Image) -> tuple[Image, float]:
     scale = min(max(HEIGHT_OF_TEXT / max(page.size), 1.0), 2.0)
     scale = min(scale, LARGEST / max(page.size))
     if abs(scale - 1) > 0.05:
-        size = (round(page.width * scale), round(page.height * scale))
+        size = (max(round(page.width * scale), 1), max(round(page.height * scale), 1))
         page = page.resize(size, Image.Resampling.BICUBIC)
     else:
         scale = 1.0

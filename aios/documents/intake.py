@@ -80,7 +80,7 @@ def scan(root: str, limits: Limits | None = None) -> list[Arrival]:
         found = _lines(path, limits) if path.endswith(".jsonl") else [_file(root, path, limits)]
     else:
         names = sorted(system.find(path))
-        names = [name for name in names if _wanted(name, path) and not _is_link(system, name)]
+        names = [name for name in names if _wanted(name, path) and _is_plain(system, name)]
         found = [one for name in names for one in _of_folder(root, system, name, limits)]
     return _with_own_ids(found)
 
@@ -128,15 +128,19 @@ def _wanted(name: str, root: str) -> bool:
     return not any(part.startswith(".") for part in parts) and parts[-1:] != ("truth.jsonl",)
 
 
-def _is_link(system: Any, name: str) -> bool:
-    info = system.info(name)
+def _is_plain(system: Any, name: str) -> bool:
+    """Tell whether there is a file: no link, and no pipe or device, which may never end."""
+    try:
+        info = system.info(name)
+    except OSError:  # a link to nowhere, or gone since it was listed
+        return False
     mode = info.get("mode")
-    return bool(info.get("islink") or (mode is not None and stat.S_ISLNK(mode)))
+    return not info.get("islink") and (mode is None or stat.S_ISREG(mode))
 
 
 def _file(uri: str, path: str, limits: Limits) -> Arrival:
     system, _ = _filesystem(uri)
-    info = system.info(path)
+    info, uri = system.info(path), _encodable(uri)
     size, plain = int(info["size"]), PurePosixPath(path).name
     name, moment = _harmless(plain), _moment(info)
     head = Arrival(
@@ -168,10 +172,16 @@ def _judge(content: bytes, limits: Limits) -> tuple[str, str, int | None]:
 
 def _lines(path: str, limits: Limits) -> list[Arrival]:
     system, plain = _filesystem(path)
-    moment, found = _moment(system.info(plain)), []
-    for number, text in enumerate(system.cat_file(plain).split(b"\n")):
-        if text.strip():
-            found.append(_line(path, number, text, moment, limits))
+    moment, found, number = _moment(system.info(plain)), [], 0
+    with system.open(plain, "rb") as file:
+        while text := file.readline(limits.bytes + 2):
+            rest = text
+            while len(rest) > limits.bytes and not rest.endswith(b"\n"):
+                rest = file.readline(limits.bytes + 2)  # a line that is too long is not kept
+            text = text.removesuffix(b"\n")
+            if text.strip():
+                found.append(_line(path, number, text, moment, limits))
+            number += 1
     return found
 
 
@@ -188,7 +198,7 @@ def _line(path: str, number: int, text: bytes, moment: datetime, limits: Limits)
         name = str(row["id"])
         content = [row["words"], row["bboxes"], row["image_size"]]
         words = len(Document.from_lines(row).words)
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OverflowError):
         return replace(one, condition="damaged")
     shown = _harmless(name)
     # The words are the content: the same ones under another id are the same document.
@@ -209,6 +219,11 @@ def _harmless(name: str) -> str:
     return plain.strip()[:120] or "unnamed"
 
 
+def _encodable(uri: str) -> str:
+    """Return a path that can be stored: a name need not be text."""
+    return uri.encode(errors="replace").decode()
+
+
 def _moment(info: dict[str, Any]) -> datetime:
     value = info.get("mtime") or info.get("LastModified") or info.get("created")
     if isinstance(value, datetime):
@@ -219,18 +234,16 @@ def _moment(info: dict[str, Any]) -> datetime:
 
 
 def _with_own_ids(found: list[Arrival]) -> list[Arrival]:
-    """Give documents that share an id, but not their content, ids of their own."""
-    contents: dict[str, set[str]] = {}
-    for one in found:
-        contents.setdefault(one.document_id, set()).add(one.digest)
+    """Give every document an id of its own; the first of those that share one keeps it."""
     seen: Counter[str] = Counter()
+    taken: set[str] = set()
     named = []
     for one in found:
-        seen[one.document_id] += 1
-        if len(contents[one.document_id]) > 1 or seen[one.document_id] > 1:
-            suffix = f"{one.digest[:8]}{f'-{seen[one.document_id]}' if one.digest else ''}"
-            first = seen[one.document_id] == 1
-            named.append(one if first else replace(one, document_id=f"{one.document_id}-{suffix}"))
-        else:
-            named.append(one)
+        id_ = one.document_id
+        # A sender may use an id that looks like one given here.
+        while id_ in taken:
+            seen[one.document_id] += 1
+            id_ = f"{one.document_id}-{one.digest[:8]}-{seen[one.document_id] + 1}"
+        taken.add(id_)
+        named.append(replace(one, document_id=id_))
     return named

@@ -24,5 +24,5 @@ class Limits:
     side: int = 15_000
     pages: int = 30
     words: int = 6_000
-    seconds: float = 20.0
+    seconds: float = 8.0
     memory: int = 1_500_000_000

@@ -24,6 +24,7 @@ SETTINGS = "--oem 1 --psm 4"
 GAP = 1.1  # heights of the text: words that are closer make one run
 SECONDS = 30  # for one page
 LEAST = 0.0
+PREPARATION = 1  # counts the changes of `images`: what was read before one is read again
 
 
 def available() -> bool:
@@ -55,8 +56,8 @@ def read_document(
         if layer:
             return Document(id_, tuple(layer[0]), tuple(layer[1])), "text_layer"
     kept = _kept(content, cache_in)
-    if kept and kept.exists():
-        found = Document.from_json(kept.read_text())
+    found = _recalled(kept) if kept else None
+    if found:
         return Document(id_, found.words, found.pages), "ocr"
     document = Document(id_, *_recognise(content, kind, limits))
     if kept:
@@ -65,13 +66,19 @@ def read_document(
 
 
 def _kept(content: bytes, cache_in: Path | None) -> Path | None:
-    if cache_in is None:
+    """Return where the reading of a content is kept, by all that decides what is read."""
+    if cache_in is None or not available():
         return None
-    version = _version() if available() else "?"
-    digest = hashlib.sha256(f"{version} {SETTINGS} {GAP} ".encode() + content).hexdigest()
-    if available():
-        return cache_in / digest[:2] / f"{digest}.json"
-    return None
+    how = f"{_version()} {SETTINGS} {GAP} {PREPARATION} "
+    digest = hashlib.sha256(how.encode() + content).hexdigest()
+    return cache_in / digest[:2] / f"{digest}.json"
+
+
+def _recalled(path: Path) -> Document | None:
+    try:
+        return Document.from_json(path.read_text())
+    except (OSError, ValueError, KeyError):
+        return None  # never read, or damaged since: it is read again
 
 
 def _keep(path: Path, document: Document) -> None:
@@ -133,9 +140,14 @@ def _words(page: Image) -> list[Any]:
     import pytesseract
 
     os.environ["OMP_THREAD_LIMIT"] = "1"  # its threads wait for each other more than they help
-    data = pytesseract.image_to_data(
-        page, config=SETTINGS, timeout=SECONDS, output_type=pytesseract.Output.DICT
-    )
+    try:
+        data = pytesseract.image_to_data(
+            page, config=SETTINGS, timeout=SECONDS, output_type=pytesseract.Output.DICT
+        )
+    except RuntimeError as error:  # its timeout, and what Tesseract says when it fails
+        raise AiosError(
+            f"Tesseract cannot read the page: {error}", fix="Send a smaller or a cleaner scan."
+        ) from error
     found = []
     for at, text in enumerate(data["text"]):
         if text.strip() and float(data["conf"][at]) >= LEAST:

@@ -43,6 +43,8 @@ def text_words(
         for number, page in enumerate(found["pages"])
         for text, left, top, right, bottom in page["words"]
     ]
+    if len(words) > limits.words:
+        raise AiosError("the document has too many words", fix="Send fewer pages.")
     return words, [(page["width"], page["height"]) for page in found["pages"]]
 
 

@@ -18,6 +18,7 @@ def main(limits: dict[str, Any], command: str, *arguments: str) -> bytes:
     resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
     seconds = math.ceil(limits["seconds"])
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # pdfium aborts when memory ends
     import pypdfium2
 
     content = sys.stdin.buffer.read()
@@ -55,15 +56,28 @@ def inspect(document: Any, limits: dict[str, Any]) -> dict[str, Any]:
 
 def words(page: Any, dpi: int) -> dict[str, Any]:
     """Return a page's runs of text with their boxes in pixels from the upper left corner."""
-    scale, (width, height) = dpi / POINTS, page.get_size()
+    width, height = (math.ceil(side * dpi / POINTS) for side in page.get_size())
     text, found = page.get_textpage(), []
     for at in range(min(text.count_rects(), 5_000)):
         left, bottom, right, top = text.get_rect(at)
         run = text.get_text_bounded(left, bottom, right, top).strip()
         if run:
-            box = (left, height - top, right, height - bottom)
-            found.append((" ".join(run.split()), *(edge * scale for edge in box)))
-    return {"words": found, "width": width * scale, "height": height * scale}
+            corners = ((left, top), (right, bottom))
+            xs, ys = zip(*(place(page, width, height, x, y) for x, y in corners), strict=True)
+            found.append((" ".join(run.split()), min(xs), min(ys), max(xs), max(ys)))
+    return {"words": found, "width": width, "height": height}
+
+
+def place(page: Any, width: int, height: int, x: float, y: float) -> tuple[float, float]:
+    """Return where a point of the page is in its picture, which may be cropped and turned."""
+    import ctypes
+
+    from pypdfium2 import raw
+
+    fine = 16  # whole pixels come back: ask for a larger picture than the one that is meant
+    across, down = ctypes.c_int(), ctypes.c_int()
+    raw.FPDF_PageToDevice(page, 0, 0, width * fine, height * fine, 0, x, y, across, down)
+    return across.value / fine, down.value / fine
 
 
 def render(page: Any, dpi: int) -> bytes:

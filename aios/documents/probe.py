@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aios.documents.limits import Limits
 
 _FORMATS = {"JPEG": "jpeg", "PNG": "png", "TIFF": "tiff"}
+_KINDS = _FORMATS | {"MPO": "jpeg"}  # what many phones write: a JPEG and its previews
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def probe(content: bytes, limits: Limits) -> Probed:
         warnings.simplefilter("ignore")  # what Pillow warns of is refused below
         try:
             with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
-                kind = _FORMATS.get(image.format or "", "unsupported")
+                kind = _KINDS.get(image.format or "", "unsupported")
                 if too_large(image.size, limits):
                     return Probed(kind, "too_large", None)
                 pages = getattr(image, "n_frames", 1)

@@ -51,7 +51,7 @@ def picture(document: Document, fields: Sequence[Field], page: Image | None = No
 
     size = document.pages[0] if document.pages else (1.0, 1.0)
     scale = WIDTH / max(size[0], 1.0)
-    height = min(round(size[1] * scale), 3 * WIDTH)
+    height = max(min(round(size[1] * scale), 3 * WIDTH), 1)
     if page is None:
         image = Image.new("RGB", (WIDTH, height), "white")
         _write(document, ImageDraw.Draw(image), scale)
@@ -62,7 +62,8 @@ def picture(document: Document, fields: Sequence[Field], page: Image | None = No
         for at in field.words:
             word = document.words[at] if at < len(document.words) else None
             if word and word.page == 0:
-                left, top, right, bottom = (edge * scale for edge in word.box)
+                left, right = sorted(edge * scale for edge in word.box[::2])  # a sender's box
+                top, bottom = sorted(edge * scale for edge in word.box[1::2])  # may be upside down
                 pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=color, width=2)
     buffer = io.BytesIO()
     image.quantize(64).save(buffer, format="PNG", optimize=True)

@@ -1,6 +1,6 @@
 """Drift: Evidently's page for people, and a calibrated verdict for machines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -125,14 +125,14 @@ def _sample(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def build_drift_report(
-    automation: Automation, learner: Learner, watched: Watched, deps: Sequence[str] = ("features",)
+    automation: Automation, learner: Learner, watched: Watched, after: str = "features"
 ) -> dg.AssetsDefinition:
     """Build the `drift_report` asset of an automation or of one of its model steps."""
     settings, noun = learner.spec.drift, learner.asset("drift_report")
 
     @dg.asset(
         **asset_options(automation, noun, kinds={"evidently"}),
-        deps=[[automation.name, name] for name in deps],
+        deps=[[automation.name, after]],
         description="How the partition's inputs differ from those the champion was trained on. "
         f"Machines read the verdict: at most {settings.false_alarm_rate:.0%} false alarms a "
         f"partition over all columns, and a distance of at least {settings.min_effect}. "

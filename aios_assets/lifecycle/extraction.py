@@ -1,6 +1,5 @@
 """Training of a model step: documents with their truth, candidates, and what they are worth."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from aios_assets.lifecycle.common import (
     stage,
 )
 from aios_assets.lifecycle.drift import Watched
-from aios_assets.lifecycle.known import TYPES, known_events
+from aios_assets.lifecycle.known import TYPES, known_events, last_before
 from aios_assets.lifecycle.plots import calibration_curve, coverage_curve, metric_bars
 from aios_assets.lifecycle.steps import load_extractor
 from aios_assets.lifecycle.training import holdout_of, refuse_too_little, version_metadata
@@ -281,11 +280,11 @@ def _fit(learner: ModelStep, candidate: Candidate, frame: pl.DataFrame) -> dict[
 def build_extraction_training_set(learner: ModelStep) -> dg.AssetsDefinition:
     """Build the training set of a model step, with its blocking proof."""
     automation, noun = learner.automation, learner.asset("training_set")
-    before = _steps_before(learner)
+    before = last_before(automation, learner.step.name)
 
     @dg.asset(
         **asset_options(automation, noun, kinds={"polars"}),
-        deps=[[automation.name, name] for name in (*before, learner.asset("truth"))],
+        deps=[[automation.name, name] for name in (before, learner.asset("truth"))],
         description="All documents whose truth is known at the end of the partition. The newest "
         "are the holdout.",
         check_specs=[
@@ -314,11 +313,6 @@ def build_extraction_training_set(learner: ModelStep) -> dg.AssetsDefinition:
         )
 
     return training_set
-
-
-def _steps_before(learner: ModelStep) -> Sequence[str]:
-    names = [step.name for step in learner.automation.spec.steps]
-    return ["events", *names[: names.index(learner.step.name)]]
 
 
 def build_extraction_candidate(learner: ModelStep, candidate: Candidate) -> dg.AssetsDefinition:

@@ -20,7 +20,7 @@ from aios_assets.lifecycle.common import (
     stage,
     windows_of,
 )
-from aios_assets.lifecycle.known import known_events
+from aios_assets.lifecycle.known import known_events, last_before
 from aios_assets.resources import Platform
 from feature_repo.registry import ViewDeclaration
 
@@ -146,9 +146,7 @@ def build_features(automation: Automation) -> dg.AssetsDefinition:
 
     @dg.asset(
         **asset_options(automation, "features", kinds={"polars", "feast"}),
-        deps=[
-            [automation.name, name] for name in ("events", *(s.name for s in automation.spec.steps))
-        ],
+        deps=[[automation.name, last_before(automation)]],
         description=f"One feature row for each event, joined by Feast as of the moment the event "
         f"was known. Views: {views}.",
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -17,6 +17,12 @@ TYPES: dict[str, Any] = {
 }
 
 
+def last_before(automation: Automation, step: str | None = None) -> str:
+    """Return the asset that must have run before a step, or before the features."""
+    names = ["events", *(one.name for one in automation.spec.steps)]
+    return names[names.index(step) - 1] if step else names[-1]
+
+
 def known_events(
     automation: Automation,
     lake: Lake,

@@ -26,7 +26,7 @@ from aios_assets.lifecycle.common import (
     stage,
     windows_of,
 )
-from aios_assets.lifecycle.known import TYPES, known_before, known_events
+from aios_assets.lifecycle.known import TYPES, known_before, known_events, last_before
 from aios_assets.lifecycle.plots import as_markdown
 from aios_assets.links import page
 from aios_assets.resources import Platform
@@ -161,22 +161,22 @@ def _remembering(
 
 def build_step(automation: Automation, step: Step) -> dg.AssetsDefinition:
     """Build the asset of one step."""
-    before = [one.name for one in automation.spec.steps]
-    before = before[: before.index(step.name)]
     what = f"model `{automation.name}.{step.name}`" if step.model else f"`{step.function}`"
+    limit = step.timeout.total_seconds() if step.timeout else 0
     rules = [
-        f"at most {step.timeout} for each event" if step.timeout else "",
-        f"{step.retries} retries" if step.retries else "",
+        f"at most {limit:g} s for each event" if limit else "",
+        f"up to {step.retries} more tries" if step.retries else "",
         f"then {step.fallback}" if step.fallback else "",
     ]
+    said = ", ".join(rule for rule in rules if rule)
     options = asset_options(automation, step.name, kinds={"mlflow" if step.model else "python"})
     options["tags"] = {**options["tags"], "aios/step": step.kind}
 
     @dg.asset(
         **options,
-        deps=[[automation.name, name] for name in ("events", *before)],
-        description=f"Step ({step.kind}) by {what} over each event. "
-        f"{'; '.join(rule for rule in rules if rule)}\n\nA failure concerns its event alone.",
+        deps=[[automation.name, last_before(automation, step.name)]],
+        description=f"Step ({step.kind}): {what}, event by event{f'; {said}' if said else ''}. "
+        "A failure concerns its event alone.",
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=[
             check_spec(automation, step.name, "done", "The step was done for every event.")

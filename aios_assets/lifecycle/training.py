@@ -307,7 +307,7 @@ def version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, A
     found = {
         name: Estimate(value, metrics.get(f"{name}_low", nan), metrics.get(f"{name}_high", nan), 0)
         for name, value in metrics.items()
-        if not name.endswith(("_low", "_high"))
+        if not name.endswith(("_low", "_high", "_n"))
     }
     rows = [(name, one.value, one.low, one.high) for name, one in found.items()]
     return {

@@ -115,6 +115,14 @@ def test_a_new_layout_is_noticed_and_learned(home) -> None:
     assert history["2025-11-01"] > worst + 0.02
 
 
+def test_a_misread_document_counts_as_corrected(home, lake) -> None:
+    found = all_of(Platform(home[0]).lake("invoices.extraction"), "performance")
+    labels = all_of(lake, "labels").join(found, on="document_id", how="left")
+    assert labels["right"].null_count() == 0  # what was not read has no outcome
+    assert labels.filter(~pl.col("right"))["label"].unique().to_list() == [1.0]
+    assert set(labels.filter("right")["label"]) == {0.0, 1.0}
+
+
 def test_the_summary_says_what_happened_to_documents_and_models(home) -> None:
     _, report, said = home
     assert report["steps"]["extraction"]["statuses"]["no_champion"] > 0

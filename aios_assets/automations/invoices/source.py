@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from aios.documents.intake import Arrival, line, scan
+from aios.errors import AiosError
 
 from . import generator
 from .extraction.fields import FIELDS
@@ -26,7 +27,7 @@ from .generator.tricks import REJECTED
 
 TRUTH_DELAY = timedelta(days=7)
 LABEL_DELAY = timedelta(days=14)
-PLAUSIBLE = (2000, 2035)  # years that a printed date can mean
+PLAUSIBLE = (2000, 2035)  # years in which a document can have come
 _SCHEMA: dict[str, Any] = {
     "document_id": pl.String, "received_at": pl.Datetime("us"), "known_at": pl.Datetime("us"),
     "name": pl.String, "uri": pl.String, "digest": pl.String, "format": pl.String,
@@ -88,6 +89,8 @@ def period(data: Path | None) -> tuple[datetime, datetime]:
     if data is None:
         return START, END - timedelta(seconds=1)
     times = [row[1] for row in _arrived(data)]
+    if not times:
+        raise AiosError("there are no documents", where=str(data), fix="Give a folder with some.")
     return min(times), max(times)
 
 
@@ -127,30 +130,56 @@ def _arrived(data: Path) -> list[tuple[Any, ...]]:
             one.document_id, one.received_at, one.received_at, one.name, one.uri, one.digest,
             one.format, one.condition, one.bytes, one.pages,
         )
-        for one in _scanned(str(data))
+        for one in _scanned(str(data), _version(data))
     ]  # fmt: skip
 
 
+def _version(data: Path) -> tuple[tuple[Any, ...], ...]:
+    """Return what changes when a file of the path does: what was read is kept until then."""
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(str(data))
+    files = system.find(path, detail=True)
+    times = ("mtime", "LastModified")
+    return tuple((name, info["size"], *map(info.get, times)) for name, info in files.items())
+
+
 @lru_cache(maxsize=2)
-def _scanned(data: str) -> tuple[Arrival, ...]:
+def _scanned(data: str, _version: tuple[tuple[Any, ...], ...]) -> tuple[Arrival, ...]:
     """Return the documents of a path; those of a JSONL are dated by what is printed on them."""
     arrivals = scan(data)
     if not data.endswith(".jsonl"):
         return tuple(arrivals)
-    last = next((day for one in arrivals if (day := _printed_day(one))), datetime(2020, 1, 1))
+    days = [_day(_row(one)) for one in arrivals]
+    last = next((day for day in days if day), datetime(2020, 1, 1))
     dated = []
-    for one in arrivals:
-        last = _printed_day(one) or last
+    for one, day in zip(arrivals, days, strict=True):
+        last = day or last
         dated.append(one.dated(last))
     return tuple(dated)
 
 
-def _printed_day(one: Arrival) -> datetime | None:
-    row = _row(one)
-    if given := row.get("received_at"):
-        return datetime.fromisoformat(str(given)).replace(tzinfo=None)
-    day = parse_date((row.get("entities") or {}).get("date"))
-    return day if day and PLAUSIBLE[0] <= day.year <= PLAUSIBLE[1] else None
+def _day(row: dict[str, Any]) -> datetime | None:
+    """Return when a row was received, or else what it is dated; None where neither is a time."""
+    for moment in (_moment(row.get("received_at")), parse_date(_right(row).get("date"))):
+        if moment and PLAUSIBLE[0] <= moment.year <= PLAUSIBLE[1]:
+            return moment
+    return None
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        given = datetime.fromisoformat(str(text))
+        return given.astimezone(UTC).replace(tzinfo=None) if given.tzinfo else given
+    except (ValueError, OverflowError):
+        return None
+
+
+def _right(row: dict[str, Any]) -> dict[str, str]:
+    """Return the right values that stand in a row, as text."""
+    found = row.get("entities")
+    plain = found.items() if isinstance(found, dict) else ()
+    return {name: str(value) for name, value in plain if isinstance(value, str | int | float)}
 
 
 def _row(one: Arrival) -> dict[str, Any]:
@@ -158,17 +187,33 @@ def _row(one: Arrival) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _with_truth_of(data: str) -> tuple[tuple[Arrival, dict[str, Any]], ...]:
-    arrivals = [one for one in _scanned(data) if one.condition == "readable"]
+def _with_truth_of(
+    data: str, version: tuple[tuple[Any, ...], ...]
+) -> tuple[tuple[Arrival, dict[str, str]], ...]:
+    arrivals = [one for one in _scanned(data, version) if one.condition == "readable"]
     if data.endswith(".jsonl"):
-        pairs = [(one, _row(one).get("entities") or {}) for one in arrivals]
+        pairs = [(one, _right(_row(one))) for one in arrivals]
     else:
-        beside = Path(re.sub("^file://", "", data)) / "truth.jsonl"
-        lines = beside.read_text().splitlines() if beside.is_file() else []
-        known = {row["id"]: row.get("entities") or {} for row in map(json.loads, lines)}
+        known = _beside(Path(re.sub("^file://", "", data)) / "truth.jsonl")
         pairs = [(one, known.get(one.document_id, {})) for one in arrivals]
     return tuple((one, found) for one, found in pairs if found)
 
 
-def _with_truth(data: Path) -> tuple[tuple[Arrival, dict[str, Any]], ...]:
-    return _with_truth_of(str(data))
+def _beside(path: Path) -> dict[str, dict[str, str]]:
+    known = {}
+    for number, text in enumerate(path.read_text().splitlines() if path.is_file() else [], 1):
+        if text.strip():
+            try:
+                row = json.loads(text)
+                known[str(row["id"])] = _right(row)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise AiosError(
+                    f"not a line of truth: {type(error).__name__}: {error}",
+                    where=f"{path}:{number}",
+                    fix='Write {"id": ..., "entities": {...}}, a document a line.',
+                ) from error
+    return known
+
+
+def _with_truth(data: Path) -> tuple[tuple[Arrival, dict[str, str]], ...]:
+    return _with_truth_of(str(data), _version(data))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,60 @@ def test_an_object_store_is_a_folder_like_another() -> None:
 def test_nothing_there_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(AiosError, match="nothing at this place"):
         scan(str(tmp_path / "none"))
+
+
+def test_files_of_subfolders_come_in_order_and_those_of_a_name_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    for folder in ("b", "a", ".git"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "scan.png").write_bytes(png(width=40 + len(folder)))
+    found = scan(str(tmp_path))
+    assert [Path(one.uri).parent.name for one in found] == ["a", "b"]
+    assert found[0].document_id == "scan"
+    assert found[1].document_id.startswith("scan-")
+
+
+def test_one_file_is_a_place_like_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "b.png").write_bytes(png())
+    (found,) = scan(str(tmp_path / "b.png"))
+    assert (found.document_id, found.condition) == ("b", "readable")
+
+
+def test_it_is_received_when_the_file_changed_in_utc(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png())
+    os.utime(path, (1_709_251_200, 1_709_251_200))
+    (found,) = scan(str(tmp_path))
+    assert found.received_at == datetime(2024, 3, 1)
+    later = found.dated(datetime(2024, 4, 1))
+    assert (later.received_at, later.digest) == (datetime(2024, 4, 1), found.digest)
+
+
+def test_a_file_that_may_not_be_read_is_damaged(tmp_path: Path, monkeypatch) -> None:
+    from fsspec.implementations.local import LocalFileSystem
+
+    (tmp_path / "a.png").write_bytes(png())
+
+    def refused(*_: object, **__: object) -> bytes:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(LocalFileSystem, "cat_file", refused)
+    (found,) = scan(str(tmp_path))
+    assert found.condition == "damaged"
+
+
+def test_the_same_words_under_another_id_are_the_same_content(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, [words("a"), words("b"), words("c", count=4)])))
+    one, two, other = (found.digest for found in scan(str(tmp_path)))
+    assert one == two != other
+
+
+def test_lines_that_changed_are_not_taken_from_memory(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for at, id_ in enumerate(["old", "new"]):
+        path.write_text(json.dumps(words(id_)))
+        os.utime(path, (1_700_000_000 + at, 1_700_000_000 + at))
+        assert line(f"{path}#0")["id"] == id_

@@ -10,6 +10,7 @@ import pytest
 
 from aios.documents import ocr
 from aios.documents.images import prepared, skew
+from aios.documents.limits import Limits
 from aios.errors import AiosError
 from tests.aios.documents.test_intake import pdf
 
@@ -93,3 +94,94 @@ def test_small_pages_are_enlarged_and_large_ones_kept() -> None:
 
     assert prepared(Image.new("L", (600, 800), 255))[1] == 2.0
     assert prepared(Image.new("L", (1600, 1800), 255))[1] == 1.0
+
+
+def in_pdf(*pages: bytes | str) -> bytes:
+    """Return a PDF of one page for each picture or text."""
+    from fpdf import FPDF
+
+    document = FPDF(unit="pt", format=(432, 528))  # drawn() at 150 dots an inch
+    document.set_font("helvetica", size=14)
+    for page in pages:
+        document.add_page()
+        if isinstance(page, str):
+            document.text(72, 72, page)
+        else:
+            document.image(io.BytesIO(page), 0, 0, 432, 528)
+    return bytes(document.output())
+
+
+@needs_tesseract
+def test_a_pdf_with_a_scanned_page_is_read_from_its_picture() -> None:
+    document, by = ocr.read_document("x", in_pdf("Remarks", drawn()), "pdf", cache_in=None)
+    assert by == "ocr"
+    assert document.pages == (pytest.approx((900, 1100), abs=1),) * 2
+    assert [word.text for word in document.words if word.page == 0] == ["Remarks"]
+    assert LINES[0] in [word.text for word in document.words if word.page == 1]
+
+
+def test_every_page_of_a_text_layer_is_read() -> None:
+    document, by = ocr.read_document("x", in_pdf("One", "Two"), "pdf", cache_in=None)
+    assert (by, [(word.text, word.page) for word in document.words]) == (
+        "text_layer",
+        [("One", 0), ("Two", 1)],
+    )
+
+
+@needs_tesseract
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_black_letters_on_nothing_are_read_as_on_paper(mode: str) -> None:
+    from PIL import Image, ImageOps
+
+    letters = Image.open(io.BytesIO(drawn()))
+    page = Image.new("RGBA", letters.size, (0, 0, 0, 0))
+    page.putalpha(ImageOps.invert(letters))
+    buffer = io.BytesIO()
+    page.convert(mode).save(buffer, "PNG")
+    document, _ = ocr.read_document("x", buffer.getvalue(), "png", cache_in=None)
+    assert LINES[0] in [word.text for word in document.words]
+
+
+@needs_tesseract
+def test_a_photograph_that_lies_on_its_side_is_turned_as_its_camera_says() -> None:
+    from PIL import Image
+
+    sideways = Image.open(io.BytesIO(drawn())).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise by 90 degrees
+    buffer = io.BytesIO()
+    sideways.save(buffer, "JPEG", exif=exif, quality=95)
+    document, _ = ocr.read_document("x", buffer.getvalue(), "jpeg", cache_in=None)
+    assert document.pages == ((900.0, 1100.0),)
+    assert LINES[0] in [word.text for word in document.words]
+
+
+@needs_tesseract
+def test_other_content_is_read_anew_and_its_boxes_are_kept(tmp_path: Path) -> None:
+    first, _ = ocr.read_document("a", drawn(), "png", cache_in=tmp_path)
+    ocr.read_document("b", drawn(width=880), "png", cache_in=tmp_path)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
+    assert ocr.read_document("a", drawn(), "png", cache_in=tmp_path)[0].pages == first.pages
+
+
+@needs_tesseract
+def test_a_page_that_takes_too_long_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(ocr, "SECONDS", 0.01)
+    with pytest.raises(AiosError, match="Tesseract cannot read the page"):
+        ocr.read_document("x", drawn(), "png", cache_in=None)
+
+
+@needs_tesseract
+def test_more_words_than_are_allowed_are_refused() -> None:
+    with pytest.raises(AiosError, match="too many words"):
+        ocr.read_document("x", drawn(), "png", cache_in=None, limits=Limits(words=3))
+
+
+@needs_tesseract
+def test_a_blank_page_has_no_words() -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (600, 800), 255).save(buffer, "PNG")
+    document, by = ocr.read_document("x", buffer.getvalue(), "png", cache_in=None)
+    assert (document.words, document.pages, by) == ((), ((600.0, 800.0),), "ocr")

@@ -78,3 +78,63 @@ def test_a_layout_is_described_in_numbers() -> None:
 @pytest.mark.parametrize("words", [[], [("a", (float("nan"), 0.0, 1.0, 1.0))]])
 def test_without_words_there_is_no_layout(words) -> None:
     assert describe(document(*words)) == dict.fromkeys(DESCRIPTORS)
+
+
+def letter(draw: np.random.Generator, vendor: str) -> str:
+    """A simulated invoice: what a vendor prints on all of them, and what is this one's own."""
+    own = " ".join("".join(draw.choice(list("BCDFGAEIOU"), 7)) for _ in range(25))
+    return f"{vendor} {own} TOTAL {draw.integers(10_000):05d}.{draw.integers(100):02d}"
+
+
+def test_how_often_copies_are_missed_and_strangers_taken_for_copies() -> None:
+    """At a threshold of 0.6: misread by one letter in 100, against others of the same vendor."""
+    draw = np.random.default_rng(7)
+    vendor = " ".join("".join(draw.choice(list("BCDFGAEIOU"), 7)) for _ in range(8))
+    texts = [letter(draw, vendor) for _ in range(200)]
+    prints = [fingerprint(text) for text in texts]
+    copies = [fingerprint(misread(text, 0.01, draw)) for text in texts]
+    missed = np.mean([resemblance(a, b) < 0.6 for a, b in zip(prints, copies, strict=True)])
+    taken = np.mean(
+        [resemblance(a, b) >= 0.6 for at, a in enumerate(prints) for b in prints[at + 1 :]]
+    )
+    assert missed < 0.02
+    assert taken < 0.001
+
+
+def test_texts_without_anything_in_common_do_not_resemble() -> None:
+    draw = np.random.default_rng(3)
+    texts = ["".join(draw.choice(list("ABCDEFGHIJ"), 500)) for _ in range(60)]
+    prints = [fingerprint(text) for text in texts]
+    alike = [resemblance(a, b) for at, a in enumerate(prints) for b in prints[at + 1 :]]
+    assert max(alike) < 0.1
+
+
+def test_the_error_of_the_estimate_is_as_stated() -> None:
+    draw = np.random.default_rng(2)
+    errors = []
+    for _ in range(150):
+        base = "".join(draw.choice(list("ABCDEFGHIJKLMNOP"), 400))
+        cut = int(draw.integers(50, 350))
+        other = base[:cut] + "".join(draw.choice(list("ABCDEFGHIJKLMNOP"), 400 - cut))
+        one, two = ({text[at : at + 5] for at in range(396)} for text in (base, other))
+        true = len(one & two) / len(one | two)
+        errors.append(resemblance(fingerprint(base), fingerprint(other)) - true)
+    assert np.std(errors) < 0.0625 * 1.1
+    assert abs(np.mean(errors)) < 0.02
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_case_and_punctuation_do_not_count(text: str) -> None:
+    plain = "".join(one for one in text.upper() if one.isascii() and one.isalnum())
+    assert fingerprint(text) == fingerprint(plain) == fingerprint("- ".join(plain.lower()))
+
+
+def test_a_fingerprint_is_the_same_in_every_process() -> None:
+    """It is kept in the lake: another one would make every old document look new."""
+    assert fingerprint("Invoice 4711, total 12.50")[:16] == "80247a7c09d12d2f"
+
+
+def test_a_text_of_any_length_is_bounded() -> None:
+    draw = np.random.default_rng(4)
+    text = "".join(draw.choice(list("ABCDEFGHIJ"), 20_000))
+    assert fingerprint(text) == fingerprint(text + text[::-1] * 50)

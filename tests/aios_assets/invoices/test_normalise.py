@@ -31,12 +31,48 @@ def test_a_printed_day_is_that_day(day: date, form: str) -> None:
     assert parse_date(f"DATE: {day.strftime(form)} 12:30") == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("12. März 2024", (2024, 3, 12)),
+        ("1. Dezember 2024", (2024, 12, 1)),
+        ("14 juillet 2024", (2024, 7, 14)),
+        ("3 décembre 2024", (2024, 12, 3)),
+        ("4 août 2024", (2024, 8, 4)),
+        ("3 Mac 2018", (2018, 3, 3)),
+        ("12 Ogos 2018", (2018, 8, 12)),
+        ("2 Disember 2018", (2018, 12, 2)),
+        ("05MAR2018", (2018, 3, 5)),
+        ("05 / 06 / 2024", (2024, 6, 5)),
+        ("12/31/2018", (2018, 12, 31)),  # no month has the number 31
+        ("29/02/2024", (2024, 2, 29)),
+    ],
+)
+def test_days_in_other_words(text: str, day: tuple[int, int, int]) -> None:
+    assert parse_date(text) == datetime(*day)
+
+
+@given(st.text(max_size=60))
+def test_any_text_can_be_asked_for_its_value(text: str) -> None:
+    for parse in (parse_date, parse_money, vendor_key):
+        parse(text)
+        assert parse(f"{text} 1") == parse(f"{text} 1")
+    assert same("company", text, "ACME") in (True, False)
+
+
 @pytest.mark.parametrize("text", [None, "", "99/99/2020", "TOTAL 12.50", "31/02/2020", "12/2020"])
 def test_what_is_no_day_is_none(text: str | None) -> None:
     assert parse_date(text) is None
 
 
-@given(st.integers(0, 99_999_999), st.sampled_from([(",", "."), (".", ","), ("'", "."), ("", ".")]))
+# Thousands are set apart by no-break spaces and by the apostrophe of print as well.
+MARKS = st.sampled_from(
+    [(",", "."), (".", ","), ("'", "."), ("", "."), (" ", ","),
+     ("\u00a0", ","), ("\u202f", ","), ("\u2019", ".")]
+)  # fmt: skip
+
+
+@given(st.integers(0, 99_999_999), MARKS)
 def test_a_printed_amount_is_that_amount(cents: int, marks: tuple[str, str]) -> None:
     thousands, point = marks
     text = f"{cents // 100:,}".replace(",", thousands) + f"{point}{cents % 100:02d}"
@@ -61,6 +97,12 @@ def test_what_is_no_amount_is_none(text: str | None) -> None:
         ("company", "99 SPEED MART", "98 SPEED MART", False),
         ("address", "NO 4, JALAN A", "NO 5, JALAN A", False),
         ("number", "INV-1", "INV-I", False),
+        ("tax", "-1.00", "1.00", False),
+        ("due_date", None, "04/03/2018", False),
+        ("iban", "DE89 3704 0044", "DE8937040044", True),
+        ("company", None, "A", False),  # nothing read is never right
+        ("address", "", "7", False),
+        ("company", "GARDENIA", "ZENITH GMBH", False),
     ],
 )
 def test_the_same_value_however_it_is_printed(field, read, right, expected) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 from .decoding import Picked
 from .fields import FIELDS, KEY_FIELDS
 
+LARGEST = 50.0  # logit beyond which a probability is 0 or 1 to the last digit
+CONSTANT = 1e-6  # spread up to which a number counts as the same for all documents
+
 Scale = dict[str, Any]
 """A logistic regression as plain data: `weights` and `shift`."""
 
@@ -79,7 +82,8 @@ def _scale(rows: list[list[float]], right: list[float], seed: int) -> Scale:
     n = np.array([(target == 0).sum(), (target == 1).sum()])
     probability = np.where(target == 1, (n[1] + 1) / (n[1] + 2), 1 / (n[0] + 2))
     mean, spread = table.mean(axis=0), table.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
+    # What varies by rounding alone is constant: divided by it, a weight would be astronomical.
+    spread = np.where(spread > CONSTANT, spread, 1.0)
     model = LogisticRegression(C=0.3, random_state=seed).fit(
         np.repeat((table - mean) / spread, 2, axis=0),
         np.tile([1.0, 0.0], len(target)),
@@ -92,7 +96,8 @@ def _scale(rows: list[list[float]], right: list[float], seed: int) -> Scale:
 
 
 def _probability(scale: Scale, features: list[float]) -> float:
-    return float(1 / (1 + np.exp(-(np.dot(scale["weights"], features) + scale["shift"]))))
+    logit = float(np.dot(scale["weights"], features) + scale["shift"])
+    return float(1 / (1 + np.exp(-np.clip(logit, -LARGEST, LARGEST))))
 
 
 def _logit(p: float) -> float:

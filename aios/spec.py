@@ -189,7 +189,8 @@ class Spec(Learned):
                         *("steps", i, "inputs", j),
                     )
             for name in step.outputs:
-                if name in known | _RESERVED | {self.label.column}:
+                stored = {f"{step.name}_{what}" for what in ("status", "problem", "version")}
+                if name in known | _RESERVED | stored | {self.label.column}:
                     raise wrong(f"the name '{name}' is taken", "steps", i, "outputs", name)
             if step.model:
                 before = known & set(self.columns)

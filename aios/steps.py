@@ -147,6 +147,8 @@ class Step(Model):
                 raise wrong(f"field '{name}' is not among 'outputs'", "model", "fields", i)
             if self.outputs[name] not in ("text", "category"):
                 raise wrong(f"field '{name}' must be text or a category", "outputs", name)
+        if self.model and self.outputs.get("confidence") != "number":
+            raise wrong("a model has an output 'confidence', a number", "outputs")
         if self.name in STAGES:
             raise wrong(f"'{self.name}' is the name of a stage", "name")
         return self

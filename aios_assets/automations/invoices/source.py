@@ -146,16 +146,18 @@ def _version(data: Path) -> tuple[tuple[Any, ...], ...]:
 
 @lru_cache(maxsize=2)
 def _scanned(data: str, _version: tuple[tuple[Any, ...], ...]) -> tuple[Arrival, ...]:
-    """Return the documents of a path; those of a JSONL are dated by what is printed on them."""
+    """Return the documents of a path; rows of words are dated by what is printed on them.
+
+    One without a day arrives with the row before it, or with the first that has one. Where none
+    has, the file's time of change stays.
+    """
     arrivals = scan(data)
-    if not data.endswith(".jsonl"):
-        return tuple(arrivals)
     days = [_day(_row(one)) for one in arrivals]
-    last = next((day for day in days if day), datetime(2020, 1, 1))
+    last = next((day for day in days if day), None)
     dated = []
     for one, day in zip(arrivals, days, strict=True):
         last = day or last
-        dated.append(one.dated(last))
+        dated.append(one.dated(last) if last and one.format == "words" else one)
     return tuple(dated)
 
 
@@ -183,7 +185,7 @@ def _right(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _row(one: Arrival) -> dict[str, Any]:
-    return line(one.uri) if one.condition == "readable" else {}
+    return line(one.uri) if one.format == "words" and one.condition == "readable" else {}
 
 
 @lru_cache(maxsize=2)
@@ -191,11 +193,8 @@ def _with_truth_of(
     data: str, version: tuple[tuple[Any, ...], ...]
 ) -> tuple[tuple[Arrival, dict[str, str]], ...]:
     arrivals = [one for one in _scanned(data, version) if one.condition == "readable"]
-    if data.endswith(".jsonl"):
-        pairs = [(one, _right(_row(one))) for one in arrivals]
-    else:
-        known = _beside(Path(re.sub("^file://", "", data)) / "truth.jsonl")
-        pairs = [(one, known.get(one.document_id, {})) for one in arrivals]
+    known = _beside(Path(re.sub("^file://", "", data)) / "truth.jsonl")
+    pairs = [(one, _right(_row(one)) or known.get(one.document_id, {})) for one in arrivals]
     return tuple((one, found) for one, found in pairs if found)
 
 

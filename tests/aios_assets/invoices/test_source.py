@@ -225,6 +225,26 @@ def test_a_folder_without_truth_has_none(tmp_path: Path) -> None:
     assert source.labels(*ALWAYS, tmp_path).is_empty()
 
 
+def test_rows_without_any_day_keep_the_time_of_their_file(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "some.jsonl", row("one"), row("two", entities={"total": "1.00"}))
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert source.period(path) == (datetime(2023, 11, 14, 22, 13, 20),) * 2
+
+
+def test_a_jsonl_in_a_folder_brings_its_days_and_its_truth(tmp_path: Path) -> None:
+    entities = {"date": "03/02/2024", "total": "9.00"}
+    jsonl(tmp_path / "some.jsonl", row("one", entities=entities))
+    os.utime(png(tmp_path / "scan.png"), (1_700_000_000, 1_700_000_000))
+    events = source.events(*ALWAYS, tmp_path)
+    assert dict(events.select("document_id", "received_at").iter_rows()) == {
+        "one": datetime(2024, 2, 3),
+        "scan": datetime(2023, 11, 14, 22, 13, 20),
+    }
+    assert source.truth(*ALWAYS, tmp_path).select("document_id", "total").rows() == [
+        ("one", "9.00")
+    ]
+
+
 def test_what_comes_later_is_seen(tmp_path: Path) -> None:
     png(tmp_path / "scan.png")
     assert source.truth(*ALWAYS, tmp_path).is_empty()

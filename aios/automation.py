@@ -17,6 +17,7 @@ from typing import Any
 from aios import clock
 from aios.declaration import load_spec
 from aios.errors import AiosError
+from aios.identity.resources import Automation as Resource
 from aios.lake import Lake
 from aios.policy import Policy, load_policy
 from aios.settings import Settings
@@ -120,6 +121,16 @@ class Automation:
     def module(self, name: str) -> ModuleType:
         """Import a module of the folder; siblings may import each other relatively."""
         return load_module(self.folder, name)
+
+    @property
+    def belongs_to(self) -> Automation:
+        """Itself: its own model decides in it."""
+        return self
+
+    @property
+    def resource(self) -> Resource:
+        """What the access rules know of it."""
+        return Resource(self.name, self.spec.risk, tuple(self.spec.owners))
 
     def asset(self, noun: str) -> str:
         """Return the name of an asset of the automation's own model."""

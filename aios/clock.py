@@ -12,7 +12,17 @@ _moment: ContextVar[datetime | None] = ContextVar("aios_clock", default=None)
 
 def now() -> datetime:
     """Return the current moment, UTC without tzinfo, as everything in the lake."""
-    return _moment.get() or datetime.now(UTC).replace(tzinfo=None)
+    return _moment.get() or wall()
+
+
+def wall() -> datetime:
+    """Return the time of the machine, also in a rehearsal; UTC without tzinfo."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def rehearsing() -> bool:
+    """Tell whether `now()` is the moment that a rehearsal has reached."""
+    return _moment.get() is not None
 
 
 @contextmanager

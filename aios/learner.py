@@ -23,6 +23,10 @@ class Learner(Protocol):
     def spec(self) -> Learned:
         """How the model is learned and kept."""
 
+    @property
+    def belongs_to(self) -> Automation:
+        """The automation that it decides in."""
+
     def asset(self, noun: str) -> str:
         """Return the name of one of the learner's assets within its automation."""
 
@@ -41,6 +45,11 @@ class ModelStep:
     def name(self) -> str:
         """Such as `invoices.extraction`."""
         return f"{self.automation.name}.{self.step.name}"
+
+    @property
+    def belongs_to(self) -> Automation:
+        """The automation that it decides in."""
+        return self.automation
 
     @cached_property
     def spec(self) -> Extraction:

@@ -89,6 +89,7 @@ class Learned(Model):
     performance: Performance = Performance()
     retrain: Retrain = Retrain()
     promotion: Literal["manual", "automatic"] = "manual"
+    aliases: Literal["restore", "adopt"] = "restore"
 
     @model_validator(mode="after")
     def _judged_by_its_task(self) -> Learned:

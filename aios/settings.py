@@ -33,12 +33,20 @@ class Settings:
         artifacts: `AIOS_ARTIFACTS`, where MLflow keeps model files.
         online_store: `AIOS_ONLINE_STORE`, `redis://...` instead of the embedded SQLite.
         feast_registry: `AIOS_FEAST_REGISTRY`, SQLAlchemy address instead of the embedded file.
+        record: `AIOS_RECORD_URL`, SQLAlchemy address of the record and the ledger.
+        keys: `AIOS_KEYS`, the folder of the signing keys.
+        checkpoints: `AIOS_CHECKPOINTS`, folder or fsspec address that the record is signed to.
+        access: `AIOS_ACCESS`, the folder of the rules of who may do what.
     """
 
     home: Path
     automations: Path
     mlflow_uri: str
     artifacts: str
+    record: str
+    keys: Path
+    checkpoints: str
+    access: Path
     online_store: str | None = None
     feast_registry: str | None = None
 
@@ -50,6 +58,10 @@ class Settings:
             automations=automations,
             mlflow_uri=f"sqlite:///{home}/mlflow/mlflow.db",
             artifacts=str(home / "mlflow" / "artifacts"),
+            record=f"sqlite:///{home}/record/record.db",
+            keys=home / "keys",
+            checkpoints=str(home / "checkpoints"),
+            access=PROJECT / "access",
         )
 
     @classmethod
@@ -64,6 +76,10 @@ class Settings:
             settings,
             mlflow_uri=os.environ.get("AIOS_MLFLOW_URI") or settings.mlflow_uri,
             artifacts=os.environ.get("AIOS_ARTIFACTS") or settings.artifacts,
+            record=os.environ.get("AIOS_RECORD_URL") or settings.record,
+            keys=Path(os.environ.get("AIOS_KEYS") or settings.keys).resolve(),
+            checkpoints=os.environ.get("AIOS_CHECKPOINTS") or settings.checkpoints,
+            access=Path(os.environ.get("AIOS_ACCESS") or settings.access).resolve(),
             online_store=os.environ.get("AIOS_ONLINE_STORE") or None,
             feast_registry=os.environ.get("AIOS_FEAST_REGISTRY") or None,
         )

@@ -8,7 +8,7 @@ from aios.automation import automation_folders
 from aios.settings import Settings, configure_libraries
 from aios_assets.component import Automation, broken_automation
 from aios_assets.resources import Platform
-from sensors.watch import build_registry_sensor, failure_sensor
+from sensors.watch import build_approvals_sensor, build_registry_sensor, failure_sensor
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -24,7 +24,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             loaded.append(component.declared)
     shared = dg.Definitions(
         resources={"platform": Platform(settings)},
-        sensors=[failure_sensor, build_registry_sensor(loaded)],
+        sensors=[
+            failure_sensor,
+            build_registry_sensor(loaded),
+            build_approvals_sensor(loaded),
+        ],
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(shared, *parts)

@@ -16,7 +16,9 @@ from aios.automation import (
     load_automation,
     write_binding,
 )
+from aios.database import open_database
 from aios.errors import AiosError
+from aios.identity.directory import Directory
 from aios.lake import Lake
 from aios.learner import Learner, learners
 from aios.settings import Settings
@@ -91,6 +93,7 @@ def rehearse(
             state of other data without `fresh`.
     """
     automation = load_automation(name, settings)
+    _refuse_beside_people(automation, settings)
     lake = Lake(settings.home / "lake" / name)
     progress(0, 1, "opening")
     instance = open_instance(settings)
@@ -119,6 +122,18 @@ def rehearse(
         state.write(lake)
     progress(len(windows), len(windows), "done")
     return automation, windows, state
+
+
+def _refuse_beside_people(automation: Automation, settings: Settings) -> None:
+    """A rehearsal needs no second person to promote, so it must not be a way around one."""
+    directory = Directory(open_database(settings.record))
+    if automation.spec.risk == "high" and directory.has_people():
+        raise AiosError(
+            "a high-risk automation is not rehearsed where people are registered",
+            where=str(settings.home),
+            fix="Rehearse in a home of its own: AIOS_HOME=rehearsal aios rehearse "
+            f"{automation.name}",
+        )
 
 
 def _retrain_where_due(

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from aios.identity.access import Access
 from aios.lake import Lake
 from aios.settings import Settings, configure_libraries
 
 if TYPE_CHECKING:
+    from aios.record.log import Log
     from feature_repo.store import Store
     from model_registry.registry import Registry
 
@@ -31,6 +33,16 @@ class Platform:
     def reports(self, automation: str) -> Lake:
         """Return where the pages about an automation are written for people."""
         return Lake(self.settings.home / "reports" / automation)
+
+    @property
+    def log(self) -> Log:
+        """The record."""
+        return self.registry.log
+
+    @property
+    def access(self) -> Access:
+        """The rules of who may do what."""
+        return Access.load(self.settings.access)
 
     @property
     def store(self) -> Store:
@@ -55,7 +67,7 @@ def _open_store(settings: Settings) -> Store:
 
 @lru_cache(maxsize=4)
 def _open_registry(settings: Settings) -> Registry:
-    from model_registry.registry import Registry
+    from model_registry.registry import open_registry
 
     configure_libraries()
-    return Registry(settings.mlflow_uri, settings.artifacts)
+    return open_registry(settings)

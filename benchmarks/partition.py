@@ -129,10 +129,10 @@ def _champion(home: Path) -> tuple[Lake, Any]:
     """Return a lake of the script's own with the training set, and the champion's scorer."""
     from model_registry.champion import champion
     from model_registry.formats import load
-    from model_registry.registry import Registry
+    from model_registry.registry import open_registry
 
     where = settings(home)
-    registry = Registry(where.mlflow_uri, where.artifacts)
+    registry = open_registry(where)
     version = champion(registry, "bench")
     assert version is not None
     shutil.copytree(where.home / "lake" / "bench", home / "bare")

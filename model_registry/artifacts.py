@@ -1,8 +1,7 @@
-"""The files of a version: their digest, fetching them, and what to do when they are damaged."""
+"""The files of a version: fetching them, and what to do when they are damaged."""
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -11,28 +10,21 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from aios.errors import AiosError
-from model_registry.registry import DIGEST_TAG, ModelVersion, Registry
-
-
-def artifact_digest(directory: Path) -> str:
-    """SHA-256 over the relative paths and contents of all files below a directory, as hex."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(directory).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+from model_registry.manifest import problem
+from model_registry.registry import ModelVersion, Registry
 
 
 @contextmanager
 def unchanged_files(registry: Registry, version: ModelVersion) -> Iterator[Path]:
-    """Yield the folder with a version's files, which are as they were registered.
+    """Yield the folder with a version's files, which are as they were signed at registration.
 
     Raises:
         AiosError: They are missing or changed, or the block cannot read them.
     """
     with _local_files(registry, version) as directory:
-        if artifact_digest(directory) != version.tags.get(DIGEST_TAG):
-            raise damaged(version, f"its files under {directory} changed after registration")
+        wrong = problem(directory, registry.log, version.automation, version.key)
+        if wrong:
+            raise damaged(version, f"{wrong} ({directory})")
         try:
             yield directory
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

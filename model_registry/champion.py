@@ -1,55 +1,24 @@
 """Who decides: the only place that moves the aliases `champion` and `previous`.
 
-The truth is an append-only history, kept as tags `aios.champion.00001`, ... of the registered
-model. MLflow's aliases and the versions' stages follow from it. A change writes the history
-first; if it is killed after that, the next change or `restore_alias` brings the rest in line.
+The truth is the ledger of the record. MLflow's aliases and the versions' stages follow from it. A
+change writes the ledger first; if it is killed after that, the next change or `restore_alias`
+brings the rest in line.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from datetime import datetime
 
 from aios.errors import AiosError
+from model_registry import ledger
 from model_registry.cards import with_approvals
+from model_registry.ledger import Change, Kind
 from model_registry.loading import verify
 from model_registry.registry import DESCRIPTION_LIMIT, ModelVersion, Registry
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 CHAMPION_ALIAS = "champion"
 PREVIOUS_ALIAS = "previous"
-HISTORY_TAG = "aios.champion."
-ENTRY_LIMIT = 5000
-"""Characters that MLflow's schema keeps of a registered model's tag."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One entry of the history.
-
-    Attributes:
-        version: Number of the version that decides from then on.
-        at: From when it decides, UTC-naive; the virtual clock's time in a rehearsal.
-        recorded_at: When it was written (wall clock), UTC-naive.
-        by: Person or process.
-        reason: In words.
-        evidence: What it rests on: a gate's verdict, a run, an incident.
-        previous: Number of the version that decided before; None for the first.
-        kind: Rolling back returns to an earlier champion, so that the next rollback goes further.
-    """
-
-    version: int
-    at: datetime
-    recorded_at: datetime
-    by: str
-    reason: str
-    evidence: str
-    previous: int | None
-    kind: Literal["promotion", "rollback"]
 
 
 def promote(
@@ -61,6 +30,8 @@ def promote(
     by: str,
     reason: str,
     evidence: str = "",
+    evidence_digest: str = "",
+    approved_by: Sequence[str] = (),
     expected: int | None = None,
 ) -> ModelVersion:
     """Let a version decide from `at` on. Repeating a recorded promotion changes nothing.
@@ -70,10 +41,12 @@ def promote(
         automation: Whose champion.
         number: The version.
         at: From when it decides, UTC-naive; not before the latest change.
-        by: Person or process.
+        by: Who: `person:alice`, `service:gate`.
         reason: In words.
         evidence: What it rests on.
-        expected: The champion that the caller saw; 0 for none. Not compared when None.
+        evidence_digest: SHA-256 of that.
+        approved_by: Who approved it.
+        expected: The champion that the decider saw; 0 for none. When None, the present one.
 
     Raises:
         AiosError: The version does not exist, did not pass the gate (and never was champion),
@@ -97,7 +70,11 @@ def promote(
                 fix="promote a version in stage 'gated'; see its card for the gate's reasons",
             )
         verify(registry, version)
-        return _change(registry, version, changes, "promotion", at, by, reason, evidence)
+        return _change(
+            registry, version, changes, "promotion", at, by,
+            reason=reason, evidence=evidence, evidence_digest=evidence_digest,
+            approved_by=list(approved_by),
+        )  # fmt: skip
 
 
 def rollback(
@@ -109,6 +86,7 @@ def rollback(
     by: str,
     reason: str,
     evidence: str = "",
+    evidence_digest: str = "",
     expected: int | None = None,
 ) -> ModelVersion:
     """Let an earlier champion decide again from `at` on.
@@ -119,10 +97,11 @@ def rollback(
         to: Number of the earlier champion; by default the one before the present one. A second
             rollback goes one further back, never forward to what was rolled back.
         at: From when it decides, UTC-naive; not before the latest change.
-        by: Person or process.
+        by: Who: `person:alice`, `service:rollout`.
         reason: In words.
         evidence: What it rests on.
-        expected: The champion that the caller saw. Not compared when None.
+        evidence_digest: SHA-256 of that.
+        expected: The champion that the decider saw. When None, the present one.
 
     Raises:
         AiosError: There is no such champion, it does not load, or `expected` is no longer the
@@ -152,7 +131,10 @@ def rollback(
         if changes[-1].version == target:
             raise AiosError("it is the champion already", where=version.label, fix="nothing to do")
         verify(registry, version)
-        return _change(registry, version, changes, "rollback", at, by, reason, evidence)
+        return _change(
+            registry, version, changes, "rollback", at, by,
+            reason=reason, evidence=evidence, evidence_digest=evidence_digest, approved_by=[],
+        )  # fmt: skip
 
 
 def champion(registry: Registry, automation: str) -> ModelVersion | None:
@@ -191,7 +173,7 @@ def deciding(changes: Sequence[Change], moment: datetime) -> int | None:
 
 def history(registry: Registry, automation: str) -> list[Change]:
     """Every change of the champion, oldest first; empty for an automation without versions."""
-    return [_from_json(text) for _, text in sorted(_tags(registry, automation).items())]
+    return ledger.changes(registry.log, automation)
 
 
 def alias_mismatch(registry: Registry, automation: str) -> str | None:
@@ -209,6 +191,11 @@ def alias_mismatch(registry: Registry, automation: str) -> str | None:
     return f"{automation}: {'; '.join(wrong)}" if wrong else None
 
 
+def aliased(registry: Registry, automation: str) -> int | None:
+    """Return the version that the alias `champion` in MLflow is set to, whoever set it."""
+    return _aliases(registry, automation).get(CHAMPION_ALIAS)
+
+
 def restore_alias(registry: Registry, automation: str) -> None:
     """Set the aliases and stages as the history says."""
     with registry.writing(automation):
@@ -219,11 +206,10 @@ def _change(
     registry: Registry,
     version: ModelVersion,
     changes: list[Change],
-    kind: Literal["promotion", "rollback"],
+    kind: Kind,
     at: datetime,
     by: str,
-    reason: str,
-    evidence: str,
+    **why: str | list[str],
 ) -> ModelVersion:
     if changes and at < changes[-1].at:
         raise AiosError(
@@ -232,25 +218,9 @@ def _change(
             where=version.label,
             fix="give a later time; to replay history, use a fresh AIOS_HOME",
         )
-    entry = Change(
-        version=version.number,
-        at=at,
-        recorded_at=datetime.now(UTC).replace(tzinfo=None),
-        by=by,
-        reason=reason,
-        evidence=evidence,
-        previous=changes[-1].version if changes else None,
-        kind=kind,
-    )
-    text = json.dumps(asdict(entry), default=datetime.isoformat, sort_keys=True)
-    if len(text) > ENTRY_LIMIT:
-        raise AiosError(
-            f"reason and evidence take {len(text)} characters of {ENTRY_LIMIT}",
-            where=version.label,
-            fix="keep the evidence as a file and name it here",
-        )
-    key = f"{HISTORY_TAG}{len(changes) + 1:05d}"
-    registry.client.set_registered_model_tag(version.automation, key, text)
+    previous = changes[-1].version if changes else None
+    body = {"version": version.number, "previous": previous, "kind": kind, **why}
+    entry = ledger.add(registry.log, version.automation, len(changes), by, at, body)
     _align(registry, version.automation, [*changes, entry])
     return registry.get(version.automation, version.number)
 
@@ -307,16 +277,10 @@ def _before_present(changes: Sequence[Change]) -> int | None:
     return stack[-2] if len(stack) > 1 else None
 
 
-def _refuse_stale(automation: str, expected: int | None, changes: Sequence[Change]) -> None:
+def _refuse_stale(automation: str, expected: int | None, changes: list[Change]) -> None:
     present = changes[-1].version if changes else 0
-    if expected is None or expected == present:
-        return
-    by = f" by {changes[-1].by}, at {changes[-1].at.isoformat()}" if changes else ""
-    raise AiosError(
-        f"the champion is {_word(present)}{by}; this change expected {_word(expected)}",
-        where=automation,
-        fix="look at the new champion, and promote again if it still is to be replaced",
-    )
+    if expected is not None and expected != present:
+        raise ledger.stale(automation, changes, _word(expected))
 
 
 def _numbers(changes: Sequence[Change]) -> str:
@@ -327,12 +291,6 @@ def _word(number: int | None) -> str:
     return f"version {number}" if number else "none"
 
 
-def _tags(registry: Registry, automation: str) -> dict[str, str]:
-    model = _model(registry, automation)
-    tags = dict(model.tags) if model else {}
-    return {key: text for key, text in tags.items() if key.startswith(HISTORY_TAG)}
-
-
 def _aliases(registry: Registry, automation: str) -> dict[str, int]:
     model = _model(registry, automation)
     return {alias: int(number) for alias, number in model.aliases.items()} if model else {}
@@ -341,10 +299,3 @@ def _aliases(registry: Registry, automation: str) -> dict[str, int]:
 def _model(registry: Registry, automation: str):  # type: ignore[no-untyped-def]
     found = registry.client.search_registered_models(filter_string=f"name='{automation}'")
     return found[0] if found else None
-
-
-def _from_json(text: str) -> Change:
-    fields = json.loads(text)
-    for name in ("at", "recorded_at"):
-        fields[name] = datetime.fromisoformat(fields[name])
-    return Change(**fields)

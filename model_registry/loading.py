@@ -1,9 +1,17 @@
-"""Whether a version loads, whatever kind of model it is."""
+"""Whether a version loads, whatever kind of model it is, and who decides where it does not."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from aios.errors import AiosError
+from aios.record.leaves import Act
 from model_registry import formats, parts
+from model_registry.ledger import changes
 from model_registry.registry import ModelVersion, Registry
+
+Loaded = TypeVar("Loaded")
 
 
 def verify(registry: Registry, version: ModelVersion) -> None:
@@ -16,3 +24,39 @@ def verify(registry: Registry, version: ModelVersion) -> None:
         parts.load(registry, version)
     else:
         formats.load(registry, version)
+
+
+def load_or_before(
+    registry: Registry, version: ModelVersion, load: Callable[[Registry, ModelVersion], Loaded]
+) -> tuple[ModelVersion, Loaded, list[str]]:
+    """Load a champion; where its files were tampered with or lost, the champion before it.
+
+    Args:
+        registry: Where.
+        version: Who should decide.
+        load: How a version of this kind is loaded.
+
+    Returns:
+        Who decides, what was loaded, and why each champion after it did not load.
+
+    Raises:
+        AiosError: Neither the version nor a champion before it loads.
+    """
+    earlier = [one.version for one in changes(registry.log, version.automation)]
+    until = max((i for i, one in enumerate(earlier) if one == version.number), default=0)
+    lost: list[AiosError] = []
+    for number in dict.fromkeys([version.number, *reversed(earlier[:until])]):
+        one = registry.get(version.automation, number)
+        try:
+            return one, load(registry, one), [str(error) for error in lost]
+        except AiosError as error:
+            lost.append(error)
+            _record_loss(registry, one, error)
+    raise lost[0]
+
+
+def _record_loss(registry: Registry, version: ModelVersion, error: AiosError) -> None:
+    body = {"what": "a model does not load", "version": version.number, "why": error.what}
+    key = f"incident/{version.automation}/{version.number}/{error.what}"[:400]
+    act = Act("incident", version.automation, "service:registry", body, key=key)
+    registry.log.append(act)

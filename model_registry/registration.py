@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aios.errors import AiosError
-from model_registry import artifacts, formats, parts
+from aios.record.leaves import Act
+from model_registry import formats, manifest, parts
 from model_registry.cards import shorten
 from model_registry.frames import Kind
 from model_registry.registry import (
@@ -80,7 +81,8 @@ def register(
         metrics: Of held-out rows. Must not hold anything that depends on time.
         slices: Metrics by slice, one row each.
         lineage: What made the version: `dataset_digest` and, as known, code version, seed, policy
-            hash, Dagster run, training partition. Kept as tags `aios.<name>`.
+            hash, Dagster run, training partition, and who trained it (`trained_by`). Kept as tags
+            `aios.<name>`.
         card: The model card, as Markdown.
         plots: PNG images by file name without suffix.
 
@@ -103,6 +105,7 @@ def register(
     with registry.writing(automation), _room_to_write(key):
         found = find(registry, automation, key)
         if found:
+            _record(registry, found)
             return found
         with tempfile.TemporaryDirectory() as aside:
             directory = Path(aside, "model")
@@ -110,7 +113,11 @@ def register(
                 parts.save(model, directory)
             else:
                 formats.save(model, directory, task=task, columns=columns, sample=sample)
-            digest = artifacts.artifact_digest(directory)
+            signed = {
+                "automation": automation, "key": key, "candidate": candidate,
+                "dataset_digest": lineage["dataset_digest"],
+            }  # fmt: skip
+            digest = manifest.sign(directory, registry.log, signed)
             values = _flat(metrics)
             tags = {
                 KEY_TAG: key,
@@ -147,12 +154,32 @@ def register(
             model_id=model_id,
             await_creation_for=0,
         )
-        return _must_find(registry, automation, key)
+        version = _must_find(registry, automation, key)
+        _record(registry, version)
+        return version
 
 
 def find(registry: Registry, automation: str, key: str) -> ModelVersion | None:
     """The version with this key, if registration of it was completed."""
     return next((v for v in registry.versions(automation) if v.key == key), None)
+
+
+def _record(registry: Registry, version: ModelVersion) -> None:
+    """Record a registration, once; one that was killed before this is recorded by the next."""
+    digest = version.tags[DIGEST_TAG]
+    body = {
+        "version": version.number,
+        "candidate": version.candidate,
+        "key": version.key,
+        "manifest": digest,
+        "dataset_digest": version.tags["aios.dataset_digest"],
+        "trained_until": version.trained_until.isoformat(),
+        "trained_by": version.trained_by,
+    }
+    once = f"{manifest.REGISTERED}/{version.automation}/{version.key}/{digest}"
+    at = version.trained_until
+    act = Act(manifest.REGISTERED, version.automation, version.trained_by, body, at=at, key=once)
+    registry.log.append(act)
 
 
 @contextmanager

@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aios.errors import AiosError
+from aios.record.log import Log, open_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+    from aios.settings import Settings
 
 Stage = Literal["registered", "gated", "rejected", "champion", "retired"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -34,6 +37,10 @@ CANDIDATE_TAG = "aios.candidate"
 TRAINED_UNTIL_TAG = "aios.trained_until"
 METRICS_TAG = "aios.metrics"
 DIGEST_TAG = "aios.artifact_digest"
+TRAINED_BY_TAG = "aios.trained_by"
+
+TRAINING = "service:training"
+"""Who trains where no person does it by hand."""
 
 DESCRIPTION_LIMIT = 5000
 """Characters that MLflow's schema keeps of a version's description."""
@@ -73,6 +80,11 @@ class ModelVersion:
         """The version in words: `claims version 3`."""
         return f"{self.automation} version {self.number}"
 
+    @property
+    def trained_by(self) -> str:
+        """Who trained it: `service:training`, or a person who ran the training by hand."""
+        return self.tags.get(TRAINED_BY_TAG, TRAINING)
+
 
 class Registry:
     """Access to the MLflow stores of one home; opens nothing until it is used.
@@ -81,11 +93,14 @@ class Registry:
         uri: SQLAlchemy or HTTP address of MLflow's store, `sqlite:///<path>` when embedded.
         artifact_root: Directory, or address of an object store, for the artefacts of new
             automations.
+        log: The record that champions are kept in.
         patience: Seconds to wait for another writer before giving up.
     """
 
-    def __init__(self, uri: str, artifact_root: str | Path, *, patience: float = 20.0) -> None:
-        self.uri, self.patience = uri, patience
+    def __init__(
+        self, uri: str, artifact_root: str | Path, log: Log, *, patience: float = 20.0
+    ) -> None:
+        self.uri, self.log, self.patience = uri, log, patience
         remote = "://" in str(artifact_root)
         self.artifact_root = (
             str(artifact_root) if remote else Path(artifact_root).absolute().as_uri()
@@ -227,6 +242,11 @@ class Registry:
                 connection.rollback()
         except sqlite3.Error as error:
             raise _unreachable(self.uri, error) from error
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Return the registry of a home."""
+    return Registry(settings.mlflow_uri, settings.artifacts, open_log(settings))
 
 
 def metrics_json(metrics: dict[str, float]) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from model_registry import ledger
 from model_registry.registry import Registry, pages
 
 
 def forget(registry: Registry, automation: str) -> None:
     """Remove the automation's registered model with all versions, and delete its runs.
 
-    Version numbers begin at 1 again. Runs are marked deleted in MLflow; `mlflow gc` removes them.
+    Version numbers begin at 1 again, and so does the ledger; the record keeps all leaves. Runs are
+    marked deleted in MLflow; `mlflow gc` removes them.
     """
     if automation not in registry.automations():
         return
     with registry.writing(automation):
+        ledger.forget(registry.log, automation)
         registry.client.delete_registered_model(automation)
         experiment = registry.experiment(automation)
         # What is deleted leaves the search, so each list is taken before the first is deleted.

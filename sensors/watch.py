@@ -1,7 +1,7 @@
-"""Sensors that raise alarms: failed runs, and aliases edited behind the registry's back."""
+"""Sensors that watch: failed runs, aliases edited behind the ledger's back, and approvals."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,8 +9,12 @@ from aios import clock
 from aios.alarms import raise_alarm
 from aios.automation import Automation
 from aios.errors import AiosError
+from aios.learner import learners
 from aios_assets.resources import Platform
 from jobs.failures import failure_message
+
+if TYPE_CHECKING:
+    from model_registry.authority import Authority
 
 
 @dg.run_failure_sensor(
@@ -34,33 +38,63 @@ def failure_sensor(
 
 
 def build_registry_sensor(automations: Sequence[Automation]) -> dg.SensorDefinition:
-    """Build the sensor that compares MLflow's aliases with the champions' history."""
+    """Build the sensor that brings MLflow's aliases and the ledger of champions together."""
 
     @dg.sensor(
         name="registry_sensor",
-        minimum_interval_seconds=120,
+        minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Raises an alarm when an alias in MLflow differs from the champion's history: "
-        "someone edited it by hand. Decisions follow the history, not the alias.",
+        description="When an alias in MLflow was edited by hand: restores it, or adopts the edit, "
+        "as the automation's `aliases` says; records it and raises an alarm. Decisions follow the "
+        "ledger, not the alias.",
         required_resource_keys={"platform"},
     )
     def registry_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        from model_registry.champion import alias_mismatch
+        from model_registry.reconciliation import reconcile
 
-        platform, found = context.resources.platform, []
-        seen = json.loads(context.cursor or "[]")
-        for automation in automations:
+        said = []
+        for name, authority in _authorities(context.resources.platform, automations):
             try:
-                mismatch = alias_mismatch(platform.registry, automation.name)
+                found = reconcile(authority)
             except AiosError as error:
-                mismatch = str(error)
-            if mismatch:
-                found.append(mismatch)
-            if mismatch and mismatch not in seen:
-                # The moment is in the key: the same edit, restored and repeated, is a new alarm.
-                key = f"{clock.now().isoformat()} {mismatch}"
-                raise_alarm(platform.settings.home, automation.name, "alias", key, mismatch)
-        context.update_cursor(json.dumps(found))
-        return dg.SkipReason("; ".join(found) or "every alias agrees with its history")
+                said.append(f"{name}: {error}")
+                continue
+            if found:
+                message = f"{found.mismatch}: {found.done}. {found.why}".rstrip()
+                said.append(message)
+                # The moment is in the key: the same edit, repeated, is a new alarm.
+                key = f"{clock.wall().isoformat()} {message}"
+                raise_alarm(context.resources.platform.settings.home, name, "alias", key, message)
+        return dg.SkipReason("; ".join(said) or "every alias agrees with the ledger")
 
     return registry_sensor
+
+
+def build_approvals_sensor(automations: Sequence[Automation]) -> dg.SensorDefinition:
+    """Build the sensor that carries out what was approved."""
+
+    @dg.sensor(
+        name="approvals_sensor",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Promotes what another person approved, as the act of who asked for it; closes "
+        "requests that have expired or were overtaken by another champion.",
+        required_resource_keys={"platform"},
+    )
+    def approvals_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        said = []
+        for _, authority in _authorities(context.resources.platform, automations):
+            said += authority.carry_out()
+        return dg.SkipReason("; ".join(said) or "nothing was approved or has expired")
+
+    return approvals_sensor
+
+
+def _authorities(
+    platform: Platform, automations: Sequence[Automation]
+) -> "Iterator[tuple[str, Authority]]":
+    from model_registry.authority import Authority
+
+    for automation in automations:
+        for learner in learners(automation):
+            yield learner.name, Authority(platform.registry, platform.access, learner)

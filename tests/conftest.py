@@ -263,10 +263,13 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new MLflow database; making one takes seconds, `copy_mlflow` does not."""
+    from aios.record.log import open_log
     from model_registry.registry import Registry
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    Registry(f"sqlite:///{path}", path.parent / "artifacts").automations()
+    Registry(
+        f"sqlite:///{path}", path.parent / "artifacts", open_log(settings_in(path.parent))
+    ).automations()
     return path
 
 

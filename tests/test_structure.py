@@ -34,6 +34,8 @@ SHELL = COMPONENT | {
     "aios_assets.status",
     "aios_assets.extract",
     "aios_assets.summary",
+    "aios_assets.replay",
+    "aios_assets.evidence",
 }
 LAYERS = {
     "aios": FOUNDATION,
@@ -53,13 +55,15 @@ LAYERS = {
     "aios_assets.instance": FOUNDATION | {"jobs"},
     "aios_assets.rehearsal": SHELL,
     "aios_assets.extract": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
+    "aios_assets.replay": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
+    "aios_assets.evidence": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
     "aios_assets.summary": {"aios_assets.report"},
     "aios_assets.report": SHELL - {"aios_assets.definitions"},
-    "aios_assets.cli": SHELL,
+    "aios_assets.cli": SHELL | {"aios_assets.cli"},
 }
 ROOT_OF_COMPOSITION = "aios_assets.definitions"
 # Only these start the composition root, and only when they are called.
-STARTERS = {"aios_assets.cli", "aios_assets.rehearsal"}
+STARTERS = {"aios_assets.cli.automations", "aios_assets.rehearsal"}
 
 BANNED_IN_AIOS = {"dagster", "feast", "mlflow", "evidently", "great_expectations"}
 HEAVY = {

@@ -13,7 +13,7 @@ from aios.windows import Window
 from aios_assets.resources import Platform
 
 if TYPE_CHECKING:
-    from model_registry.champion import Change
+    from model_registry.ledger import Change
 
 EVEN_ODDS = 0.5
 _COLUMNS = ["label", "score", "model_version"]

@@ -7,8 +7,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from aios import clock
 from aios.automation import Automation
 from aios.errors import AiosError
+from aios.identity.actors import DAGSTER, REHEARSAL, NotSignedIn
+from aios.identity.session import current_actor
+from aios.settings import Settings
 from aios.windows import Window
 
 _ARROW_NAMES = {pl.String: "text", pl.Float64: "number", pl.Boolean: "boolean"}
@@ -47,6 +51,21 @@ def windows_of(context: dg.AssetExecutionContext, automation: Automation) -> Ite
         if len(keys) > 1:
             context.log.info(f"partition {key} ({position} of {len(keys)})")
         yield automation.window(key)
+
+
+def actor_of(context: dg.AssetExecutionContext, settings: Settings) -> str:
+    """Return who started a run: a schedule, a sensor, a rehearsal, or who is signed in."""
+    tags = context.run.tags
+    for kind in ("schedule", "sensor"):
+        if name := tags.get(f"dagster/{kind}_name"):
+            return f"{kind}:{name}"
+    if clock.rehearsing():
+        return str(REHEARSAL)
+    try:
+        return str(current_actor(settings))
+    except NotSignedIn:
+        # Dagster's open-source edition has no users: who clicked there cannot be told.
+        return str(DAGSTER)
 
 
 @contextmanager

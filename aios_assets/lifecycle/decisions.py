@@ -6,10 +6,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from aios import archive, clock
+from aios.alarms import raise_alarm
 from aios.automation import Automation
 from aios.lake import Lake
+from aios.record.batches import record_decisions
+from aios.record.changes import Changes
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
+    actor_of,
     asset_options,
     check_result,
     check_spec,
@@ -31,6 +36,7 @@ def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.Data
     Returns:
         The number of rows by outcome and rule: `outcome`, `rule`, `rows`.
     """
+    archive.keep(automation, lake, window.key)
     policy = automation.policy
     inputs = [name for name in policy.inputs if name != "score"]
     of_steps = [f"{step.name}_version" for step in automation.spec.model_steps]
@@ -98,12 +104,21 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
     def decisions(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
-        lake = platform.lake(automation.name)
+        lake, by = platform.lake(automation.name), actor_of(context, platform.settings)
         with stage("decisions"):
             keys = [window.key for window in windows_of(context, automation)]
-            counts = pl.concat(
-                decide_window(automation, lake, automation.window(key)) for key in keys
-            )
+            changes = Changes(platform.log, automation.resource)
+            changes.note_policy(automation.policy.hash, by, rehearsing=clock.rehearsing())
+            changes.note_code(automation.code_version, by)
+            parts = []
+            for key in keys:
+                parts.append(decide_window(automation, lake, automation.window(key)))
+                record_decisions(platform.log, lake, automation.name, key, by)
+            if out_of_reach := platform.log.settle():
+                raise_alarm(
+                    platform.settings.home, automation.name, "record", out_of_reach, out_of_reach
+                )
+            counts = pl.concat(parts)
         decided = int(counts["rows"].sum())
         expected = sum(lake.rows("events", key) for key in keys)
         return dg.MaterializeResult(

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 import polars as pl
 
+from aios import clock
 from aios.automation import Automation
 from aios.errors import AiosError
+from aios.identity.access import Denied
+from aios.identity.actors import GATE, REHEARSAL
 from aios.learner import Learner
+from aios.record.batches import file_digest
+from aios.record.leaves import Act
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
     asset_options,
@@ -41,7 +47,7 @@ def judge(learner: Learner, platform: Platform, window: Window, rescore: Rescore
         window: Of which partition.
         rescore: Scores the held-out rows of the training set with the champion.
     """
-    from model_registry.champion import champion_at, promote
+    from model_registry.champion import champion_at
     from model_registry.gate import apply, gate
 
     spec, registry = learner.spec, platform.registry
@@ -61,7 +67,7 @@ def judge(learner: Learner, platform: Platform, window: Window, rescore: Rescore
         min_per_class=spec.training.min_per_class,
     )
     apply(registry, verdict, versions)
-    platform.lake(learner.name).write_json(
+    evidence = platform.lake(learner.name).write_json(
         "gate",
         window.key,
         {
@@ -73,18 +79,64 @@ def judge(learner: Learner, platform: Platform, window: Window, rescore: Rescore
             "candidates": {name: asdict(one) for name, one in verdict.candidates.items()},
         },
     )
+    _record(learner, platform, window, verdict, versions, file_digest(evidence))
     if verdict.chosen and spec.promotion == "automatic":
-        promote(
-            registry,
-            learner.name,
+        _promote(
+            learner,
+            platform,
             versions[verdict.chosen].number,
             at=window.end,
-            by="gate",
+            expected=champion.number if champion else 0,
             reason=" ".join(verdict.candidates[verdict.chosen].reasons),
             evidence=f"gate {window.key}",
-            expected=champion.number if champion else 0,
+            evidence_digest=file_digest(evidence),
         )
     return verdict
+
+
+def _record(
+    learner: Learner,
+    platform: Platform,
+    window: Window,
+    verdict: "GateVerdict",
+    versions: "dict[str, ModelVersion]",
+    digest: str,
+) -> None:
+    body = {
+        "partition": window.key,
+        "status": verdict.status,
+        "chosen": verdict.chosen,
+        "versions": {name: version.number for name, version in versions.items()},
+        "verdicts": {name: one.status for name, one in verdict.candidates.items()},
+        "file": digest,
+    }
+    key = f"gate/{learner.name}/{window.key}/{digest}"
+    platform.log.append(Act("gate", learner.name, str(GATE), body, at=window.end, key=key))
+
+
+def _promote(
+    learner: Learner,
+    platform: Platform,
+    number: int,
+    *,
+    at: datetime,
+    expected: int,
+    reason: str,
+    evidence: str,
+    evidence_digest: str,
+) -> None:
+    """Promote, or ask for the approval that the rules want from a person."""
+    from model_registry.authority import Authority, needs_approval
+
+    actor = REHEARSAL if clock.rehearsing() else GATE
+    authority = Authority(platform.registry, platform.access, learner)
+    basis = {"reason": reason, "evidence": evidence, "evidence_digest": evidence_digest}
+    try:
+        authority.promote(number, actor, at=at, expected=expected, **basis)
+    except Denied as denied:
+        if not needs_approval(denied):
+            raise
+        authority.request(number, actor, expected=expected, **basis)
 
 
 def _trained(learner: Learner, platform: Platform, window: Window) -> "list[ModelVersion]":
@@ -110,10 +162,11 @@ def _scores(learner: Learner, platform: Platform, window: Window, candidate: str
 
 
 def scores_of(platform: Platform, version: "ModelVersion", rows: pl.DataFrame) -> np.ndarray:
-    """Score rows of features with a version."""
+    """Score rows of features with a champion, or the one before it where it does not load."""
     from model_registry.formats import load
+    from model_registry.loading import load_or_before
 
-    return load(platform.registry, version).score(rows)
+    return load_or_before(platform.registry, version, load)[1].score(rows)
 
 
 def build_gate(

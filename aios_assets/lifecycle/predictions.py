@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from aios.alarms import raise_alarm
 from aios.automation import Automation
 from aios.errors import AiosError
 from aios.lake import Lake
@@ -35,7 +36,7 @@ class Scored:
         challengers: Those that were scored beside it.
         rows: Rows of the partition.
         missing: Rows without a score of the champion.
-        lost: Why challengers were left out: they do not load.
+        lost: Why a champion or challengers were left out: they do not load.
     """
 
     window: Window
@@ -86,23 +87,15 @@ def score_window(
 def score_partition(automation: Automation, platform: Platform, window: Window) -> Scored:
     """Score a window with the champion in force at its end and the challengers of that time.
 
-    A challenger that does not load is left out: only the champion's loss stops a partition.
+    Where the champion does not load, the one before it decides. A challenger that does not load is
+    left out.
     """
     from model_registry.challengers import challengers_at
-    from model_registry.champion import champion_at, standing_in
     from model_registry.formats import load
 
     registry = platform.registry
-    champion = champion_at(registry, automation.name, window.end)
-    if champion:
-        # Who stood in once is kept: the partition run again must leave the same bytes.
-        scored_by = _scored_by(platform.lake(automation.name), window)
-        champion = (
-            registry.get(automation.name, scored_by)
-            if scored_by
-            else standing_in(registry, automation.name, champion)
-        )
-    challengers, lost = [], []
+    champion, lost = _champion(automation, platform, window)
+    challengers = []
     for version in challengers_at(registry, automation.name, window.end):
         try:
             challengers.append((version.number, load(registry, version)))
@@ -112,10 +105,32 @@ def score_partition(automation: Automation, platform: Platform, window: Window) 
         automation,
         platform.lake(automation.name),
         window,
-        (champion.number, load(registry, champion)) if champion else None,
+        champion,
         challengers,
     )
     return replace(scored, lost=tuple(lost))
+
+
+def _champion(
+    automation: Automation, platform: Platform, window: Window
+) -> "tuple[tuple[int, Scorer] | None, list[str]]":
+    """Return who scores a window, loaded, and why a champion after it does not."""
+    from model_registry.champion import champion_at, standing_in
+    from model_registry.formats import load
+    from model_registry.loading import load_or_before
+
+    registry = platform.registry
+    champion = champion_at(registry, automation.name, window.end)
+    if champion is None:
+        return None, []
+    # Who scored it once is kept: the partition run again must leave the same bytes.
+    if scored_by := _scored_by(platform.lake(automation.name), window):
+        return (scored_by, load(registry, registry.get(automation.name, scored_by))), []
+    champion = standing_in(registry, automation.name, champion)
+    deciding, scorer, lost = load_or_before(registry, champion, load)
+    for why in lost:
+        raise_alarm(platform.settings.home, automation.name, "model", why, why)
+    return (deciding.number, scorer), lost
 
 
 def _scored_by(lake: Lake, window: Window) -> int | None:
@@ -161,7 +176,7 @@ def _metadata(parts: list[Scored], frame: pl.DataFrame) -> dict[str, Any]:
         **row_metadata(frame.head(0), sum(part.rows for part in parts)),
         "champion": f"version {last.champion}" if last.champion else "none in force",
         "challengers": ", ".join(f"version {n}" for n in last.challengers) or "none",
-        "challengers that do not load": "; ".join(last.lost) or "none",
+        "models that do not load": "; ".join(last.lost) or "none",
         "mean_score": mean_of(frame["score"]),
     }
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 import polars as pl
 
+from aios.alarms import raise_alarm
 from aios.automation import Automation
+from aios.lake import Lake
 from aios.learner import ModelStep
 from aios.step_runs import BLOCK, Function, Outcome, run_apart, run_here, run_one
 from aios.steps import Step
@@ -114,21 +116,42 @@ def _outcomes(
     if champion is None:
         nothing = Outcome(dict.fromkeys(step.outputs), "no_champion", None, 0.0)
         return None, (nothing for _ in rows)
-    return champion.number, run_here(step, load_extractor(platform, learner, champion), rows)
+    return champion[0], run_here(step, champion[1], rows)
 
 
-def _champion(platform: Platform, learner: ModelStep, window: Window) -> "ModelVersion | None":
-    """Return who runs a window: the champion in force at its end, or who ran it before."""
+def _champion(
+    platform: Platform, learner: ModelStep, window: Window
+) -> "tuple[int, Function] | None":
+    """Return who runs a window: the champion in force at its end, or who ran it before.
+
+    Where the champion does not load, the one before it runs.
+    """
     from model_registry.champion import champion_at, standing_in
+    from model_registry.loading import load_or_before
 
-    lake, column = platform.lake(learner.automation.name), f"{learner.step.name}_version"
-    champion = champion_at(platform.registry, learner.name, window.end)
-    if champion is None or not lake.has(learner.step.name, window.key):
-        return champion and standing_in(platform.registry, learner.name, champion)
-    ran_by = lake.read(learner.step.name, window.key, [column])[column].max()
-    if ran_by is None:
-        return standing_in(platform.registry, learner.name, champion)
-    return platform.registry.get(learner.name, int(ran_by))  # type: ignore[arg-type]
+    registry, lake = platform.registry, platform.lake(learner.automation.name)
+    champion = champion_at(registry, learner.name, window.end)
+    if champion is None:
+        return None
+    if ran_by := _ran_by(lake, learner, window):
+        version = registry.get(learner.name, ran_by)
+        return ran_by, load_extractor(platform, learner, version)
+    deciding, function, lost = load_or_before(
+        registry,
+        standing_in(registry, learner.name, champion),
+        lambda _, one: load_extractor(platform, learner, one),
+    )
+    for why in lost:
+        raise_alarm(platform.settings.home, learner.name, "model", why, why)
+    return deciding.number, function
+
+
+def _ran_by(lake: Lake, learner: ModelStep, window: Window) -> int | None:
+    if not lake.has(learner.step.name, window.key):
+        return None
+    column = f"{learner.step.name}_version"
+    number = lake.read(learner.step.name, window.key, [column])[column].max()
+    return None if number is None else int(number)  # type: ignore[arg-type]
 
 
 def load_extractor(platform: Platform, learner: ModelStep, version: "ModelVersion") -> Function:

@@ -9,7 +9,7 @@ import pytest
 
 from aios.statistics.performance import PerformanceVerdict
 from aios_assets.lifecycle.alarm import Alarm, era_of
-from model_registry.champion import Change
+from model_registry.ledger import Change
 from tests.conftest import START, make_automation
 
 if TYPE_CHECKING:

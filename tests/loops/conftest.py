@@ -19,7 +19,7 @@ from aios import clock
 from aios.automation import Automation, load_automation
 from aios.lake import Lake
 from aios.settings import Settings
-from aios_assets import cli
+from aios_assets.cli import shell
 from aios_assets.definitions import build_definitions
 from aios_assets.instance import open_instance, run_job
 from aios_assets.rehearsal import State, rehearse
@@ -265,7 +265,7 @@ def loop(prepared: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture(autouse=True)
 def _wide_console(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal in which no table is cut."""
-    monkeypatch.setattr(cli.console, "width", 200)
+    monkeypatch.setattr(shell.console, "width", 200)
 
 
 def checks_of(result: dg.ExecuteInProcessResult) -> Mapping[str, dg.AssetCheckEvaluation]:

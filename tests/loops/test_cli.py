@@ -158,7 +158,7 @@ def test_models_and_history_tell_the_same_in_json(loop, tmp_path):
         (2, None, "promotion"),
         (3, 2, "promotion"),
     ]
-    assert all(one["by"] == "gate" and one["reason"] for one in changes)
+    assert all(one["by"] == "service:rehearsal" and one["reason"] for one in changes)
 
 
 @pytest.mark.loop
@@ -222,12 +222,11 @@ def test_run_of_a_failing_partition_says_the_step_and_what_to_do(loop):
 
 
 @pytest.mark.loop
-def test_a_promotion_by_hand_names_its_maker_and_reason(loop, monkeypatch, tmp_path):
-    monkeypatch.setenv("USER", "ana")
+def test_a_promotion_by_hand_names_its_maker_and_reason(loop, tmp_path):
     result = call("promote", NAME, 4, "--reason", "explains itself better")
     assert result.exit_code == 0, result.output
     assert "version 4 decides now" in result.stdout
     call("history", NAME, "--json", tmp_path / "history.json")
     last = json.loads((tmp_path / "history.json").read_text())[-1]
-    assert (last["by"], last["reason"]) == ("ana", "explains itself better")
+    assert (last["by"], last["reason"]) == ("person:local", "explains itself better")
     assert last["at"] > f"{end_of(7)}"

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aios import clock
+from aios.alarms import alarms
 from aios_assets.cli import app
 from tests.loops.conftest import NAME, end_of
 
@@ -68,19 +69,17 @@ def test_a_version_without_its_artefact_is_refused(loop):
     assert loop.decided_by(8) == {second}
 
 
-def test_a_lost_champion_is_replaced_by_rolling_back(loop):
+def test_while_a_champion_is_lost_the_one_before_it_decides(loop):
     first, second = (version for version, *_ in loop.champions())
-    service = loop.service(8)
     remove_artefact(loop.registry.get(NAME, second))
-    with pytest.raises(Exception, match=f"version {second}: its artefact is missing"):
-        loop.run("batch", 8)
-    assert loop.service(8) == service
-    assert not loop.lake.has("predictions", "2024-02-26")
-    assert not loop.lake.has("decisions", "2024-02-26")
-
-    assert call(8, "rollback", NAME).exit_code == 0
     loop.run("batch", 8)
     assert loop.decided_by(8) == {first}
+    (alarm,) = [one for one in alarms(loop.settings.home) if one["kind"] == "model"]
+    assert f"version {second}: its artefact is missing" in alarm["message"]
+    (incident,) = loop.registry.log.entries(kind="incident")
+    assert incident.body["version"] == second
+
+    assert call(8, "rollback", NAME).exit_code == 0
     result = call(9, "promote", NAME, str(second))
     assert result.exit_code == 1
     assert "artefact is missing" in result.stderr

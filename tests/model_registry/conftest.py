@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from model_registry.registry import Registry
 from tests.model_registry import recipes
+from tests.model_registry.opening import registry_in
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def empty_database(tmp_path_factory):
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     # What a first start that was killed leaves behind; the next one must not mind.
     path.with_name("mlflow.db.new").write_text("half a database")
-    registry = Registry(f"sqlite:///{path}", path.parent / "artifacts")
+    registry = registry_in(path.parent)
     registry.automations()
     return path
 
@@ -34,7 +34,7 @@ def copy_database():
 @pytest.fixture
 def registry(tmp_path, empty_database, copy_database):
     copy_database(empty_database, tmp_path / "mlflow.db")
-    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", patience=2)
+    return registry_in(tmp_path, patience=2)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.errors import AiosError
-from model_registry import artifacts, formats
+from model_registry import formats, manifest
 from model_registry.frames import to_model_frame
-from model_registry.registry import DIGEST_TAG
 from model_registry.safety import check_types
 from tests.model_registry.recipes import COLUMNS, enrol, frame, label
 
@@ -29,9 +28,8 @@ def directory(version) -> Path:
 
 
 def reseal(registry, version) -> None:
-    """Write the digest of the files as they are, as someone who owns the database could."""
-    digest = artifacts.artifact_digest(directory(version))
-    registry.client.set_model_version_tag("claims", str(version.number), DIGEST_TAG, digest)
+    """Sign the files as they are, as someone who has the key could."""
+    manifest.sign(directory(version), registry.log, {"automation": "claims", "key": version.key})
 
 
 @pytest.mark.parametrize("kind", ["boosting", "network"])

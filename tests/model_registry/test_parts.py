@@ -17,6 +17,7 @@ from model_registry.champion import promote
 from model_registry.parts import in_memory, load, save
 from model_registry.registration import register
 from model_registry.registry import ModelVersion, Registry
+from tests.model_registry.opening import registry_in
 
 pytestmark = pytest.mark.unit
 
@@ -49,7 +50,7 @@ def registered(registry: Registry, model: dict[str, Any], key: str = "a/1/x") ->
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    return registry_in(tmp_path)
 
 
 def test_what_is_loaded_says_what_was_trained(registry: Registry) -> None:

@@ -17,6 +17,7 @@ from aios.errors import AiosError
 from model_registry.formats import load
 from model_registry.registration import find
 from model_registry.registry import Registry
+from tests.model_registry.opening import registry_in
 from tests.model_registry.recipes import UNTIL, boosting, enrol, frame
 
 pytestmark = pytest.mark.loop
@@ -124,7 +125,10 @@ def test_registration_stopped_before_any_write_and_run_again_is_as_undisturbed(
 ):
     undisturbed = enrol(registry, "undisturbed", boosting)
     for point in range(1, 40):
-        key, stopped = f"stopped-{point}", Registry(registry.uri, tmp_path / "artifacts")
+        key, stopped = (
+            f"stopped-{point}",
+            Registry(registry.uri, tmp_path / "artifacts", registry.log),
+        )
         stop_before_write(stopped, point, interrupt)
         with suppress(KeyboardInterrupt):
             enrol(stopped, key, boosting)
@@ -140,7 +144,7 @@ def test_registration_stopped_before_any_write_and_run_again_is_as_undisturbed(
 
 
 def register_and_die(home: Path, point: int, half_a_copy: bool) -> None:
-    registry = Registry(f"sqlite:///{home}/mlflow.db", home / "artifacts")
+    registry = registry_in(home)
     stop_before_write(registry, point, die)
     if half_a_copy:
         from mlflow import MlflowClient
@@ -178,7 +182,7 @@ def test_killed_process_leaves_no_lock_and_no_version(
 
 def test_two_registrations_of_one_key_make_one_version(registry, tmp_path, boosting):
     made = []
-    other = Registry(registry.uri, tmp_path / "artifacts")
+    other = Registry(registry.uri, tmp_path / "artifacts", registry.log)
     threads = [
         threading.Thread(target=lambda store=store: made.append(enrol(store, "a", boosting)))
         for store in (registry, other)
@@ -204,7 +208,7 @@ def test_locked_database_is_a_clear_error_and_loses_nothing(registry, boosting):
 
 
 def test_new_client_on_a_locked_database_gives_up_in_time(registry, tmp_path):
-    late = Registry(registry.uri, tmp_path / "artifacts", patience=0.2)
+    late = Registry(registry.uri, tmp_path / "artifacts", registry.log, patience=0.2)
     with sqlite3.connect(registry.uri.removeprefix("sqlite:///")) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(AiosError, match="database is locked"):
@@ -242,14 +246,14 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(registry, request, full_di
 
 def test_file_that_is_no_database_is_a_clear_error(tmp_path):
     (tmp_path / "mlflow.db").write_text("not a database at all, but long enough to look like one")
-    broken = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    broken = registry_in(tmp_path)
     with pytest.raises(AiosError, match="file is not a database"):
         broken.automations()
 
 
 def test_place_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    registry = Registry(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "file" / "artifacts")
+    registry = registry_in(tmp_path / "file")
     with pytest.raises(AiosError, match="cannot write here"):
         registry.automations()
 

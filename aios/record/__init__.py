@@ -1,0 +1,1 @@
+"""The record: an append-only, verifiable log of who did what, and on what evidence."""

@@ -1,0 +1,5 @@
+"""`python -m aios_assets.cli`."""
+
+from aios_assets.cli import app
+
+app()

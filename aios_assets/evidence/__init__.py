@@ -1,0 +1,1 @@
+"""Assembling an evidence pack; `aios.evidence` checks one."""

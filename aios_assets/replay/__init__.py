@@ -1,0 +1,1 @@
+"""Replay: decisions made again from what is stored, explained, and decided by another policy."""

@@ -1,0 +1,208 @@
+"""Who may change which model decides: the rules are asked first, the record keeps the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from aios import clock
+from aios.errors import AiosError
+from aios.identity.access import Access, Denied
+from aios.identity.actors import Actor
+from aios.identity.directory import Directory
+from aios.identity.guard import Guard
+from aios.identity.resources import Automation, Context, ModelVersion
+from model_registry import approvals, champion, ledger
+from model_registry.approvals import Request
+from model_registry.registry import Registry
+
+if TYPE_CHECKING:
+    from aios.learner import Learner
+    from model_registry.registry import ModelVersion as Version
+
+FOUR_EYES = "four_eyes"
+"""The rule that asks for another person's approval."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Changes of the champion of one model, each allowed, made and recorded.
+
+    Attributes:
+        registry: Where the versions are.
+        access: The rules.
+        learner: Whose champion.
+    """
+
+    registry: Registry
+    access: Access
+    learner: Learner
+
+    def promote(
+        self,
+        number: int,
+        actor: Actor,
+        *,
+        at: datetime,
+        reason: str,
+        evidence: str = "",
+        evidence_digest: str = "",
+        expected: int | None = None,
+    ) -> Version:
+        """Let a version decide from `at` on; see `champion.promote`.
+
+        Raises:
+            Denied: The rules do not allow it.
+            AiosError: It cannot be done; nothing is changed.
+        """
+        name, log = self.learner.name, self.registry.log
+        version = self.registry.get(name, number)
+        seen = self._present() if expected is None else expected
+        granted = approvals.approved_by(log, name, number, seen)
+        context = Context(
+            promotion=self.learner.spec.promotion,
+            approved_by=[Actor.parse(one.verdict_by) for one in granted],
+        )
+        asked_by = granted[0].by if granted else None
+        self._guard(actor).check("promote", self._resource(version, asked_by), context)
+        promoted = champion.promote(
+            self.registry, name, number, at=at, by=str(actor), reason=reason, evidence=evidence,
+            evidence_digest=evidence_digest, expected=seen,
+            approved_by=sorted({one.verdict_by for one in granted}),
+        )  # fmt: skip
+        for one in granted:
+            approvals.close(log, one.number, "done")
+        log.settle()
+        return promoted
+
+    def rollback(
+        self, actor: Actor, *, at: datetime, reason: str, to: int | None = None, evidence: str = ""
+    ) -> Version:
+        """Let an earlier champion decide again; see `champion.rollback`.
+
+        Raises:
+            Denied: The rules do not allow it.
+            AiosError: It cannot be done; nothing is changed.
+        """
+        self._guard(actor).check("rollback", self.automation())
+        back = champion.rollback(
+            self.registry, self.learner.name, to=to, at=at, by=str(actor), reason=reason,
+            evidence=evidence,
+        )  # fmt: skip
+        self.registry.log.settle()
+        return back
+
+    def request(
+        self,
+        number: int,
+        actor: Actor,
+        *,
+        reason: str,
+        evidence: str = "",
+        evidence_digest: str = "",
+        expected: int | None = None,
+    ) -> Request:
+        """Ask somebody else to approve that a version replaces the present champion.
+
+        Raises:
+            Denied: The rules do not allow the actor to ask.
+            AiosError: The version does not exist or did not pass the gate, or `expected` is not
+                the champion.
+        """
+        name = self.learner.name
+        version = self.registry.get(name, number)
+        if version.stage == "rejected":
+            raise AiosError(
+                "it did not pass the gate",
+                where=version.label,
+                fix="Ask for a version in stage 'gated'; see its card for the gate's reasons.",
+            )
+        present = self._present()
+        if expected not in (None, present):
+            raise ledger.stale(name, champion.history(self.registry, name), f"version {expected}")
+        self._guard(actor).check("request_approval", self._resource(version, str(actor)))
+        return approvals.ask(
+            self.registry.log, name, number, present, str(actor), reason=reason,
+            evidence=evidence, evidence_digest=evidence_digest,
+        )  # fmt: skip
+
+    def decide(self, number: int, actor: Actor, *, approve: bool, reason: str) -> Request:
+        """Approve or refuse a request of this model.
+
+        Raises:
+            Denied: The rules do not allow the actor to.
+            AiosError: The request is not open, or is none of this model.
+        """
+        log = self.registry.log
+        request = next(
+            (one for one in approvals.requests(log, self.learner.name) if one.number == number),
+            None,
+        )
+        if request is None:
+            raise AiosError(
+                f"there is no request {number}",
+                where=self.learner.name,
+                fix="List them: 'aios approvals'.",
+            )
+        version = self.registry.get(self.learner.name, request.version)
+        self._guard(actor).check("approve", self._resource(version, request.by))
+        decided = approvals.give_verdict(log, number, str(actor), approve=approve, reason=reason)
+        log.settle()
+        return decided
+
+    def carry_out(self) -> list[str]:
+        """Promote what was approved, close what has expired or was overtaken; say what was done.
+
+        The requester promotes, with the roles of now; a denial is recorded and closes the request.
+        """
+        log, said = self.registry.log, []
+        for one in approvals.requests(log, self.learner.name):
+            if one.state not in ("open", "approved", "expired"):
+                continue
+            label = f"{one.automation} version {one.version}"
+            if one.state == "expired":
+                approvals.close(log, one.number, "expired")
+                said.append(f"{label}: request {one.number} expired")
+            elif one.champion != self._present():
+                approvals.close(log, one.number, "overtaken")
+                said.append(f"{label}: request {one.number} was overtaken by another champion")
+            elif one.state == "approved":
+                said.append(self._carry_out(one, label))
+        return said
+
+    def automation(self) -> Automation:
+        """Return the model's owner as the rules see it."""
+        return replace(self.learner.belongs_to.resource, name=self.learner.name)
+
+    def _carry_out(self, one: Request, label: str) -> str:
+        directory = Directory(self.registry.log.database)
+        try:
+            self.promote(
+                one.version, directory.acting(one.by), at=clock.now(), reason=one.reason,
+                evidence=one.evidence, evidence_digest=one.evidence_digest, expected=one.champion,
+            )  # fmt: skip
+        except AiosError as error:
+            approvals.close(self.registry.log, one.number, "overtaken")
+            return f"{label}: request {one.number} cannot be carried out: {error}"
+        return f"{label} decides now, approved by {one.verdict_by}"
+
+    def _present(self) -> int:
+        now = champion.champion(self.registry, self.learner.name)
+        return now.number if now else 0
+
+    def _guard(self, actor: Actor) -> Guard:
+        return Guard(actor, self.access, self.registry.log)
+
+    def _resource(self, version: Version, requested_by: str | None) -> ModelVersion:
+        return ModelVersion(
+            self.automation(),
+            version.number,
+            trained_by=Actor.parse(version.trained_by),
+            requested_by=Actor.parse(requested_by) if requested_by else None,
+        )
+
+
+def needs_approval(denied: Denied) -> bool:
+    """Tell whether nothing but another person's approval is missing."""
+    return denied.rules == (FOUR_EYES,)

@@ -1,0 +1,164 @@
+"""The ledger of champions: each change a leaf of the record, each taken against what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from aios.database import metadata
+from aios.errors import AiosError
+from aios.record.leaves import Act, Entry, entry_of, leaves
+from aios.record.log import Log
+
+Kind = Literal["promotion", "rollback"]
+
+FORGOTTEN = "ledger_begun_anew"
+"""The kind of leaf after which an automation's ledger begins at its first change again."""
+
+champion_changes = sa.Table(
+    "champion_changes",
+    metadata,
+    sa.Column("automation", sa.String(200), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("leaf", sa.BigInteger, nullable=False),
+)
+"""Where the leaf of each change is; the primary key lets one of two writers through."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the champion.
+
+    Attributes:
+        version: Number of the version that decides from then on.
+        at: From when it decides, UTC-naive; the virtual clock's time in a rehearsal.
+        recorded_at: When it was recorded (wall clock), UTC-naive.
+        by: Who: `person:alice`, `service:gate`.
+        reason: In words.
+        evidence: What it rests on: a gate's verdict, a run, an incident.
+        evidence_digest: SHA-256 of the evidence where it is a leaf or a file; else empty.
+        approved_by: Who approved it, where an approval was needed.
+        previous: Number of the version that decided before; None for the first.
+        kind: Rolling back returns to an earlier champion, so that the next rollback goes further.
+        leaf: The leaf of the record that says so.
+    """
+
+    version: int
+    at: datetime
+    recorded_at: datetime
+    by: str
+    reason: str
+    evidence: str
+    previous: int | None
+    kind: Kind
+    evidence_digest: str = ""
+    approved_by: tuple[str, ...] = ()
+    leaf: int = -1
+
+
+class Stale(AiosError):
+    """The champion is no longer the one that the decider saw."""
+
+
+def changes(log: Log, automation: str) -> list[Change]:
+    """Return every change of an automation's champion, oldest first."""
+    query = (
+        sa.select(leaves)
+        .join(champion_changes, champion_changes.c.leaf == leaves.c.position)
+        .where(champion_changes.c.automation == automation)
+        .order_by(champion_changes.c.position)
+    )
+    with log.database.reading() as connection:
+        return [_change(entry_of(row)) for row in connection.execute(query)]
+
+
+def add(
+    log: Log, automation: str, seen: int, by: str, at: datetime, body: dict[str, Any]
+) -> Change:
+    """Record a change, if the ledger still is as the decider saw it.
+
+    Args:
+        log: Where.
+        automation: Whose champion.
+        seen: How many changes there were when it was decided.
+        by: Who.
+        at: From when the version decides.
+        body: The fields of a `Change` that the decider knows.
+
+    Raises:
+        Stale: Somebody else was faster; says who. Nothing is recorded then.
+    """
+    act = Act(body["kind"], automation, by, body, at=at)
+    with log.transaction() as transaction:
+        count = transaction.connection.execute(
+            sa.select(sa.func.count()).where(champion_changes.c.automation == automation)
+        ).scalar_one()
+        if count == seen:
+            [entry] = transaction.append([act])
+            transaction.connection.execute(
+                champion_changes.insert().values(
+                    automation=automation, position=seen + 1, leaf=entry.index
+                )
+            )
+            return _change(entry)
+    raise stale(automation, changes(log, automation), "the one before")
+
+
+def stale(automation: str, present: list[Change], expected: str) -> Stale:
+    """Return the error of one who decided on a champion that is no longer."""
+    last = present[-1] if present else None
+    now = (
+        f"version {last.version} by {last.by}, from {last.at.isoformat()} on ({last.reason})"
+        if last
+        else "none"
+    )
+    return Stale(
+        f"the champion is {now}; this change expected {expected}",
+        where=automation,
+        fix="Look at the present champion, and change it again if it still is to be replaced.",
+    )
+
+
+def forget(log: Log, automation: str) -> None:
+    """Begin an automation's ledger anew; the leaves stay in the record."""
+    with log.transaction() as transaction:
+        gone = transaction.connection.execute(
+            champion_changes.delete().where(champion_changes.c.automation == automation)
+        )
+        if gone.rowcount:
+            body = {"changes": gone.rowcount}
+            transaction.append([Act(FORGOTTEN, automation, "service:rehearsal", body)])
+
+
+def check(log: Log) -> list[str]:
+    """Compare the ledger with the leaves it stands on; say what is wrong, in words."""
+    expected: dict[str, list[int]] = {}
+    for entry in log.entries(kind=["promotion", "rollback", FORGOTTEN]):
+        known = expected.setdefault(str(entry.automation), [])
+        known.clear() if entry.kind == FORGOTTEN else known.append(entry.index)
+    found: dict[str, list[int]] = {name: [] for name in expected}
+    query = sa.select(champion_changes).order_by(champion_changes.c.position)
+    with log.database.reading() as connection:
+        for row in connection.execute(query):
+            found.setdefault(row.automation, []).append(row.leaf)
+    return [
+        f"the ledger of {name} stands on leaves {found[name]}, the record says "
+        f"{expected.get(name, [])}"
+        for name in sorted(found)
+        if found[name] != expected.get(name, [])
+    ]
+
+
+def _change(entry: Entry) -> Change:
+    content = entry.content
+    fields = {**content["body"], "approved_by": tuple(content["body"]["approved_by"])}
+    return Change(
+        **fields,
+        at=datetime.fromisoformat(content["at"]),
+        recorded_at=entry.recorded_at,
+        by=entry.actor,
+        leaf=entry.index,
+    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ["point_in_time", "partition", "drift", "scoring", "rehearsal", "tables", "sroie", "ocr"]
+NAMES = [
+    "point_in_time", "partition", "drift", "scoring", "rehearsal", "tables", "sroie", "ocr",
+    "record", "replay",
+]  # fmt: skip
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -4,8 +4,8 @@
 in two ways, alternating: plainly (features, predictions and decisions by the champion of the time,
 into a copy of the lake) and as a replay, which also loads the recorded versions, and compares
 every value with what is stored. Further tables do the same for one large synthetic partition, each
-way in a process of its own, so that memory is its own. The share is that of scoring's speed. CPU seconds are the steadier measure where
-others use the machine too.
+way in a process of its own, so that memory is its own. The share is that of scoring's speed; CPU
+seconds are the steadier measure where others use the machine too.
 """
 
 from __future__ import annotations

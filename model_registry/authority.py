@@ -15,6 +15,7 @@ from aios.identity.guard import Guard
 from aios.identity.resources import Automation, Context, ModelVersion
 from model_registry import approvals, champion, ledger
 from model_registry.approvals import Request
+from model_registry.registration import leaf_key
 from model_registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -85,10 +86,12 @@ class Authority:
             Denied: The rules do not allow it.
             AiosError: It cannot be done; nothing is changed.
         """
+        # Of two who press at once, the second must not go one further back.
+        seen = self._present()
         self._guard(actor).check("rollback", self.automation())
         back = champion.rollback(
             self.registry, self.learner.name, to=to, at=at, by=str(actor), reason=reason,
-            evidence=evidence,
+            evidence=evidence, expected=seen,
         )  # fmt: skip
         self.registry.log.settle()
         return back
@@ -107,8 +110,8 @@ class Authority:
 
         Raises:
             Denied: The rules do not allow the actor to ask.
-            AiosError: The version does not exist or did not pass the gate, or `expected` is not
-                the champion.
+            AiosError: The version does not exist, did not pass the gate or is the champion, or
+                `expected` is not.
         """
         name = self.learner.name
         version = self.registry.get(name, number)
@@ -119,6 +122,8 @@ class Authority:
                 fix="Ask for a version in stage 'gated'; see its card for the gate's reasons.",
             )
         present = self._present()
+        if number == present:
+            raise AiosError("it is the champion already", where=version.label, fix="nothing to do")
         if expected not in (None, present):
             raise ledger.stale(name, champion.history(self.registry, name), f"version {expected}")
         self._guard(actor).check("request_approval", self._resource(version, str(actor)))
@@ -164,6 +169,9 @@ class Authority:
             if one.state == "expired":
                 approvals.close(log, one.number, "expired")
                 said.append(f"{label}: request {one.number} expired")
+            elif one.state == "approved" and one.version == self._present():
+                # Whoever promoted it was killed before this was noted.
+                approvals.close(log, one.number, "done")
             elif one.champion != self._present():
                 approvals.close(log, one.number, "overtaken")
                 said.append(f"{label}: request {one.number} was overtaken by another champion")
@@ -176,15 +184,23 @@ class Authority:
         return replace(self.learner.belongs_to.resource, name=self.learner.name)
 
     def _carry_out(self, one: Request, label: str) -> str:
-        directory = Directory(self.registry.log.database)
+        log = self.registry.log
+        try:
+            actor = Directory(log.database).acting(one.by)
+        except AiosError as error:
+            approvals.close(log, one.number, "overtaken")
+            return f"{label}: request {one.number} cannot be carried out: {error}"
         try:
             self.promote(
-                one.version, directory.acting(one.by), at=clock.now(), reason=one.reason,
-                evidence=one.evidence, evidence_digest=one.evidence_digest, expected=one.champion,
+                one.version, actor, at=clock.now(), reason=one.reason, evidence=one.evidence,
+                evidence_digest=one.evidence_digest, expected=one.champion,
             )  # fmt: skip
-        except AiosError as error:
-            approvals.close(self.registry.log, one.number, "overtaken")
+        except (Denied, ledger.Stale) as error:
+            approvals.close(log, one.number, "overtaken")
             return f"{label}: request {one.number} cannot be carried out: {error}"
+        except AiosError as error:
+            # What is in the way for a moment must not cost an approval: the next tick tries again.
+            return f"{label}: request {one.number} waits: {error}"
         return f"{label} decides now, approved by {one.verdict_by}"
 
     def _present(self) -> int:
@@ -198,9 +214,14 @@ class Authority:
         return ModelVersion(
             self.automation(),
             version.number,
-            trained_by=Actor.parse(version.trained_by),
+            trained_by=self._trainer(version),
             requested_by=Actor.parse(requested_by) if requested_by else None,
         )
+
+    def _trainer(self, version: Version) -> Actor | None:
+        """Return who trained a version by the record: MLflow's tag can be edited by anybody."""
+        entry = self.registry.log.find(leaf_key(version))
+        return Actor.parse(entry.body["trained_by"]) if entry else None
 
 
 def needs_approval(denied: Denied) -> bool:

@@ -234,6 +234,7 @@ def _align(registry: Registry, automation: str, changes: Sequence[Change]) -> No
         if number is None:
             registry.client.delete_registered_model_alias(automation, alias)
         else:
+            registry.get(automation, number)  # says so clearly where somebody deleted it
             registry.client.set_registered_model_alias(automation, alias, str(number))
     present = changes[-1].version if changes else None
     for version in registry.versions(automation):
@@ -267,13 +268,7 @@ def _wanted(changes: Sequence[Change]) -> dict[str, int | None]:
 
 def _before_present(changes: Sequence[Change]) -> int | None:
     """The champion below the present one when rollbacks are taken back, as on a stack."""
-    stack: list[int] = []
-    for change in changes:
-        if change.kind == "rollback" and change.version in stack:
-            while stack[-1] != change.version:
-                stack.pop()
-        elif not stack or stack[-1] != change.version:
-            stack.append(change.version)
+    stack = ledger.line(changes)
     return stack[-2] if len(stack) > 1 else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -73,6 +74,18 @@ def changes(log: Log, automation: str) -> list[Change]:
     )
     with log.database.reading() as connection:
         return [_change(entry_of(row)) for row in connection.execute(query)]
+
+
+def line(changes: Sequence[Change]) -> list[int]:
+    """Return the champions that led to the present one: what was rolled back is none of them."""
+    stack: list[int] = []
+    for change in changes:
+        if change.kind == "rollback" and change.version in stack:
+            while stack[-1] != change.version:
+                stack.pop()
+        elif not stack or stack[-1] != change.version:
+            stack.append(change.version)
+    return stack
 
 
 def add(

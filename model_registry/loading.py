@@ -8,7 +8,7 @@ from typing import TypeVar
 from aios.errors import AiosError
 from aios.record.leaves import Act
 from model_registry import formats, parts
-from model_registry.ledger import changes
+from model_registry.ledger import changes, line
 from model_registry.registry import ModelVersion, Registry
 
 Loaded = TypeVar("Loaded")
@@ -42,10 +42,11 @@ def load_or_before(
     Raises:
         AiosError: Neither the version nor a champion before it loads.
     """
-    earlier = [one.version for one in changes(registry.log, version.automation)]
-    until = max((i for i, one in enumerate(earlier) if one == version.number), default=0)
+    known = changes(registry.log, version.automation)
+    until = max((i for i, one in enumerate(known) if one.version == version.number), default=0)
     lost: list[AiosError] = []
-    for number in dict.fromkeys([version.number, *reversed(earlier[:until])]):
+    # One that was rolled back must not come back because the one after it was damaged.
+    for number in dict.fromkeys([version.number, *reversed(line(known[: until + 1]))]):
         one = registry.get(version.automation, number)
         try:
             return one, load(registry, one), [str(error) for error in lost]

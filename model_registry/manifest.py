@@ -38,9 +38,8 @@ def sign(directory: Path, log: Log, content: dict[str, Any]) -> str:
     first = not keyring.exists and next(log.entries(kind=REGISTERED), None) is None
     key = keyring.create() if first else keyring.signing_key()
     manifest = encode({"v": 1, **content, "files": _files(directory)})
-    signature = base64.b64encode(key.public.id + key.sign(manifest)).decode()
     (directory / MANIFEST_FILE).write_bytes(manifest)
-    (directory / SIGNATURE_FILE).write_text(f"{signature}\n")
+    (directory / SIGNATURE_FILE).write_text(_text(key.public.id + key.sign(manifest)))
     return sha256(manifest).hexdigest()
 
 
@@ -58,7 +57,10 @@ def problem(directory: Path, log: Log, automation: str, key: str) -> str | None:
     """
     try:
         manifest = (directory / MANIFEST_FILE).read_bytes()
-        signature = base64.b64decode((directory / SIGNATURE_FILE).read_text())
+        text = (directory / SIGNATURE_FILE).read_text()
+        signature = base64.b64decode(text)
+        if text != _text(signature):
+            raise ValueError("its signature is not as it was written")
     except (OSError, ValueError) as error:
         return f"it has no signed manifest: {error}"
     known = {one.id: one for one in _keyring(log).public_keys()}
@@ -87,7 +89,18 @@ def _keyring(log: Log) -> Keyring:
 def _files(directory: Path) -> dict[str, str]:
     names = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
     return {
-        name: sha256(path.read_bytes()).hexdigest()
+        name: _digest(path)
         for name, path in sorted(names.items())
-        if path.is_file() and name not in (MANIFEST_FILE, SIGNATURE_FILE)
+        if (path.is_symlink() or not path.is_dir()) and name not in (MANIFEST_FILE, SIGNATURE_FILE)
     }
+
+
+def _digest(path: Path) -> str:
+    # A link may lead to what changes later, or to a folder whose files nobody looks at.
+    if path.is_symlink() or not path.is_file():
+        return "no plain file"
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _text(signature: bytes) -> str:
+    return f"{base64.b64encode(signature).decode()}\n"

@@ -176,10 +176,15 @@ def _record(registry: Registry, version: ModelVersion) -> None:
         "trained_until": version.trained_until.isoformat(),
         "trained_by": version.trained_by,
     }
-    once = f"{manifest.REGISTERED}/{version.automation}/{version.key}/{digest}"
-    at = version.trained_until
+    at, once = version.trained_until, leaf_key(version)
     act = Act(manifest.REGISTERED, version.automation, version.trained_by, body, at=at, key=once)
     registry.log.append(act)
+
+
+def leaf_key(version: ModelVersion) -> str:
+    """Return the key of the leaf that says who trained what a version is."""
+    digest = version.tags.get(DIGEST_TAG)
+    return f"{manifest.REGISTERED}/{version.automation}/{version.key}/{digest}"
 
 
 @contextmanager

@@ -83,8 +83,11 @@ def build_approvals_sensor(automations: Sequence[Automation]) -> dg.SensorDefini
     )
     def approvals_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         said = []
-        for _, authority in _authorities(context.resources.platform, automations):
-            said += authority.carry_out()
+        for name, authority in _authorities(context.resources.platform, automations):
+            try:
+                said += authority.carry_out()
+            except AiosError as error:
+                said.append(f"{name}: {error}")
         return dg.SkipReason("; ".join(said) or "nothing was approved or has expired")
 
     return approvals_sensor

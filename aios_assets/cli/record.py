@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aios.errors import AiosError
-from aios.lake import Lake
 from aios_assets.cli.shell import (
     Json,
     Name,
@@ -76,6 +75,7 @@ def prove_record(
 ) -> None:
     """Prove one decision to an outsider: its row, its leaf, and the signed checkpoint."""
     with clear_errors():
+        from aios.lake import Lake
         from aios.record.batches import prove_decision
         from aios_assets.replay.ids import locate
 
@@ -312,6 +312,8 @@ def verify_evidence(
 
 def _decided_until(automation: Automation, settings: Settings) -> datetime:
     """Return the end of the last partition that was decided."""
+    from aios.lake import Lake
+
     decided = Lake(settings.home / "lake" / automation.name).partitions("decisions")
     return automation.window(decided[-1]).end if decided else automation.binding.start
 

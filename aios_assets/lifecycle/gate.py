@@ -127,6 +127,7 @@ def _promote(
 ) -> None:
     """Promote, or ask for the approval that the rules want from a person."""
     from model_registry.authority import Authority, needs_approval
+    from model_registry.champion import history
 
     actor = REHEARSAL if clock.rehearsing() else GATE
     authority = Authority(platform.registry, platform.access, learner)
@@ -136,7 +137,9 @@ def _promote(
     except Denied as denied:
         if not needs_approval(denied):
             raise
-        authority.request(number, actor, expected=expected, **basis)
+        # One that decides or decided is not asked for again when its gate runs again.
+        if all(one.version != number for one in history(platform.registry, learner.name)):
+            authority.request(number, actor, expected=expected, **basis)
 
 
 def _trained(learner: Learner, platform: Platform, window: Window) -> "list[ModelVersion]":

@@ -73,7 +73,7 @@ def refusal(make: Make, table: pl.DataFrame | Path, **choices: Any) -> AiosError
 
 
 def loaded(folder: Path) -> Automation:
-    state = Settings(folder.parent / ".aios", folder.parent, "", "", None)
+    state = Settings.embedded(folder.parent / ".aios", folder.parent)
     return Automation.load(folder, state)
 
 

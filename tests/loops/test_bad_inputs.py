@@ -183,15 +183,18 @@ def test_a_corrupt_source(loop):
     assert loop.lake.rows("decisions", key(WEEK)) > 0
 
 
-def test_a_champion_whose_artefact_is_deleted(loop):
-    champion = loop.registry.get(NAME, loop.champions()[-1][0])
-    artefact = Path(champion.source.removeprefix("file://"))
-    artefact.rename(artefact.with_name("elsewhere"))
-    fail(loop, "batch", asset="predictions", says=[champion.label, "missing", "aios rollback"])
+def test_every_champion_whose_artefact_is_deleted(loop):
+    champions = [loop.registry.get(NAME, number) for number, *_ in loop.champions()]
+    artefacts = [Path(one.source.removeprefix("file://")) for one in champions]
+    for artefact in artefacts:
+        artefact.rename(artefact.with_name("elsewhere"))
+    says = [champions[-1].label, "missing", "aios rollback"]
+    fail(loop, "batch", asset="predictions", says=says)
     assert not loop.lake.has("decisions", key(WEEK))
-    artefact.with_name("elsewhere").rename(artefact)
+    for artefact in artefacts:
+        artefact.with_name("elsewhere").rename(artefact)
     loop.run("batch", WEEK)
-    assert loop.decided_by(WEEK) == {champion.number}
+    assert loop.decided_by(WEEK) == {champions[-1].number}
 
 
 @pytest.mark.parametrize(

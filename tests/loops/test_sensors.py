@@ -8,8 +8,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from aios import clock
 from aios.alarms import alarms
-from model_registry.champion import CHAMPION_ALIAS, restore_alias
+from model_registry.approvals import ask
+from model_registry.champion import CHAMPION_ALIAS, alias_mismatch
 from tests.loops.conftest import NAME, end_of, key
 
 pytestmark = pytest.mark.loop
@@ -139,28 +141,75 @@ class TestRetrain:
 
 
 class TestRegistry:
-    def test_an_alias_moved_by_hand_raises_one_alarm(self, loop):
-        quiet = tick(loop, "registry_sensor")
-        assert "agrees" in quiet.skip_message
+    def edit(self, loop, number):
+        """Move the alias with MLflow's own client."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=loop.registry.uri, registry_uri=loop.registry.uri)
+        client.set_registered_model_alias(NAME, CHAMPION_ALIAS, str(number))
+
+    def kinds(self, loop, first):
+        return [(one.kind, one.actor) for one in loop.registry.log.entries(first=first)]
+
+    def test_an_alias_moved_by_hand_is_put_back_within_a_tick(self, loop):
+        assert "agrees" in tick(loop, "registry_sensor").skip_message
         assert not alarms(loop.settings.home)
         first, second = (version for version, *_ in loop.champions())
-        loop.registry.client.set_registered_model_alias(NAME, CHAMPION_ALIAS, str(first))
-        cursor = None
-        for _ in range(2):
-            found = tick(loop, "registry_sensor", cursor)
-            cursor = found.cursor
-            assert f"is version {first}, the history says version {second}" in found.skip_message
-        (alarm,) = alarms(loop.settings.home, NAME)
-        assert alarm["kind"] == "alias"
-        assert f"version {first}" in alarm["message"]
+        champions = loop.champions()
+        for edits in (1, 2):
+            size = loop.registry.log.size()
+            self.edit(loop, first)
+            said = tick(loop, "registry_sensor").skip_message
+            assert f"is version {first}, the history says version {second}: restored" in said
+            assert alias_mismatch(loop.registry, NAME) is None
+            assert self.kinds(loop, size) == [("alias_restored", "sensor:registry")]
+            assert "agrees" in tick(loop, "registry_sensor").skip_message
+            found = alarms(loop.settings.home, NAME)
+            assert [alarm["kind"] for alarm in found] == ["alias"] * edits
+            assert f"version {first}" in found[-1]["message"]
+        assert loop.champions() == champions
         loop.run("batch", 8)
         assert loop.decided_by(8) == {second}
-        restore_alias(loop.registry, NAME)
-        mended = tick(loop, "registry_sensor", cursor)
-        assert "agrees" in mended.skip_message
-        loop.registry.client.set_registered_model_alias(NAME, CHAMPION_ALIAS, str(first))
-        tick(loop, "registry_sensor", mended.cursor)
-        assert len(alarms(loop.settings.home, NAME)) == 2
+
+    def test_it_is_promoted_where_that_is_declared(self, loop):
+        loop.redeclare(aliases="adopt")
+        size, before = loop.registry.log.size(), loop.champions()
+        self.edit(loop, 4)
+        with clock.at(end_of(7) + timedelta(hours=1)):
+            said = tick(loop, "registry_sensor").skip_message
+        assert "adopted" in said
+        (alarm,) = alarms(loop.settings.home, NAME)
+        assert "version 4" in alarm["message"]
+        assert self.kinds(loop, size) == [
+            ("promotion", "sensor:registry"),
+            ("alias_adopted", "sensor:registry"),
+        ]
+        assert loop.champions()[:-1] == before
+        assert loop.champions()[-1][0] == 4
+        assert "agrees" in tick(loop, "registry_sensor").skip_message
+        loop.run("batch", 8)
+        assert loop.decided_by(8) == {4}
+
+    def test_on_high_risk_it_is_never_promoted(self, loop):
+        loop.redeclare(aliases="adopt", risk="high")
+        size, before = loop.registry.log.size(), loop.champions()
+        self.edit(loop, 4)
+        said = tick(loop, "registry_sensor").skip_message
+        assert "restored" in said
+        assert "high_risk_adopts" in said
+        assert loop.champions() == before
+        assert self.kinds(loop, size) == [
+            ("denied", "sensor:registry"),
+            ("alias_restored", "sensor:registry"),
+        ]
+        (alarm,) = alarms(loop.settings.home, NAME)
+        assert "high_risk_adopts" in alarm["message"]
+
+    def test_a_version_that_was_deleted_is_told_and_stops_no_sensor(self, loop):
+        ask(loop.registry.log, NAME, 4, 3, "person:alice", reason="better")
+        loop.registry.client.delete_model_version(NAME, "3")
+        for sensor in ("registry_sensor", "approvals_sensor"):
+            assert "version 3 does not exist" in tick(loop, sensor).skip_message
 
 
 class TestFailure:

@@ -136,7 +136,7 @@ def test_change_that_cannot_be_recorded_is_not_made(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("aios.record.log.insert", full)
+    monkeypatch.setattr("aios.record.transaction.insert", full)
     with pytest.raises(AiosError, match="No space left"):
         office.add(BOB)
     monkeypatch.undo()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_registry import ledger
+from model_registry import approvals, ledger
 from model_registry.registry import Registry, pages
 
 
@@ -15,6 +15,10 @@ def forget(registry: Registry, automation: str) -> None:
     if automation not in registry.automations():
         return
     with registry.writing(automation):
+        # Numbers begin again: what was approved of a version must not hold for its namesake.
+        for request in approvals.requests(registry.log, automation):
+            if request.state in ("open", "approved"):
+                approvals.close(registry.log, request.number, "overtaken")
         ledger.forget(registry.log, automation)
         registry.client.delete_registered_model(automation)
         experiment = registry.experiment(automation)

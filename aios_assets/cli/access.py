@@ -85,7 +85,8 @@ def enable_actor(actor_: Who) -> None:
 
 @actors.command("token")
 def issue_token(
-    actor_: Who, days: Annotated[int, typer.Option(help="For how long it is valid.")] = 90
+    actor_: Who,
+    days: Annotated[int, typer.Option(help="For how long it is valid.", min=1, max=3650)] = 90,
 ) -> None:
     """Print a new token, once; only its digest is kept."""
     with clear_errors():

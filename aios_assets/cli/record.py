@@ -163,6 +163,13 @@ def erase(
 
         guard_of(home()).check("erase", Platform())
         erased = Payloads(log()).erase(subject, str(actor()), reason)
+        if not erased:
+            raise AiosError(
+                "nothing is kept about this person, or nothing any more",
+                where=subject,
+                fix="Compare the name with the one that the payloads were recorded under, letter "
+                "by letter.",
+            )
     console.print(f"{erased} payloads are unreadable now.", highlight=False)
 
 

@@ -228,6 +228,15 @@ class TestDamagedModels:
         assert incident.body["version"] == second
         assert [version for version, *_ in loop.champions()] == [first, second]
 
+    def test_a_retrain_replaces_a_champion_that_does_not_load(self, loop: Loop) -> None:
+        loop.run("batch", 8)
+        damage(loop.registry.get(NAME, loop.champions()[-1][0]), "model.skops")
+        result = live(loop, "retrain", 8)
+        assert result.success
+        assert loop.champions()[-1][0] > 4
+        loop.run("batch", 9)
+        assert loop.decided_by(9) == {loop.champions()[-1][0]}
+
     def test_a_model_step_is_run_by_the_champion_before(self, mlflow_home: Path) -> None:
         automation, platform = make_automation(
             mlflow_home, files={"reading.py": READING}, steps=[STEP]

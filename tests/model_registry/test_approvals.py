@@ -19,6 +19,7 @@ from model_registry.approvals import (
     Request,
     approved_by,
     ask,
+    check,
     close,
     give_verdict,
     requests,
@@ -281,3 +282,25 @@ class TestClosing:
         with pytest.raises(AiosError, match="another request"):
             requests(log)
         assert approved.number != wanted.number
+
+    @pytest.mark.parametrize(
+        ("edit", "says"),
+        [
+            ("DELETE FROM approvals WHERE request = 0", "request 0 is missing"),
+            ("UPDATE approvals SET verdict = 2 WHERE request = 0", "request 0 of claims is not"),
+            ("UPDATE approvals SET verdict = NULL WHERE request = 1", "request 1 of claims is not"),
+            ("UPDATE approvals SET automation = 'x' WHERE request = 0", "request 0 of x is not"),
+            ("UPDATE approvals SET closed = NULL WHERE request = 3", "request 3 of claims is not"),
+            ("UPDATE approvals SET closed = 'overtaken' WHERE request = 0", "request 0 of claims"),
+            ("INSERT INTO approvals VALUES (2, 'claims', NULL, NULL)", "request 2 of claims"),
+        ],
+    )
+    def test_an_edit_of_the_table_is_noticed(self, log: Log, edit: str, says: str) -> None:
+        asked(log)
+        refuse(log, asked(log, 5).number)
+        close(log, asked(log, 6).number, "expired")
+        assert check(log) == []
+        with log.transaction() as transaction:
+            transaction.connection.exec_driver_sql(edit)
+        (problem,) = check(log)
+        assert problem.startswith(says)

@@ -88,6 +88,34 @@ class TestAdding:
         assert [one.leaf for one in ledger.changes(log, NAME)] == [log.size() - 1]
         assert len(list(log.entries(kind="promotion"))) == 2
         assert log.verify().problems == []
+        assert ledger.check(log) == []
+
+
+@pytest.mark.unit
+class TestChecking:
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            "DELETE FROM champion_changes WHERE automation = 'claims'",
+            "DELETE FROM champion_changes WHERE automation = 'claims' AND position = 3",
+            "DELETE FROM champion_changes WHERE automation = 'claims' AND position = 1",
+            "UPDATE champion_changes SET leaf = 0 WHERE automation = 'claims' AND position = 3",
+            "UPDATE champion_changes SET leaf = 1 - leaf WHERE automation = 'claims' AND leaf < 2",
+            "UPDATE champion_changes SET leaf = 3 WHERE automation = 'claims' AND position = 3",
+            "UPDATE champion_changes SET automation = 'claims', position = 4 WHERE leaf = 3",
+            "INSERT INTO champion_changes VALUES ('claims', 4, 4)",
+            "INSERT INTO champion_changes VALUES ('new', 1, 0)",
+        ],
+    )
+    def test_an_edit_of_the_ledger_is_noticed(self, log: Log, edit: str) -> None:
+        for seen in range(3):
+            ledger.add(log, NAME, seen, "person:alice", at(seen), body(seen + 1, seen or None))
+        ledger.add(log, "tickets", 0, "person:alice", at(0), body(1, None))
+        log.append(Act("override", NAME, "person:rev", {}))
+        assert ledger.check(log) == []
+        with log.transaction() as transaction:
+            transaction.connection.exec_driver_sql(edit)
+        assert any(("of claims" in one or "of new" in one) for one in ledger.check(log))
 
 
 def race(folder: str, way: str, processes: str) -> None:

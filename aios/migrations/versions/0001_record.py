@@ -7,11 +7,15 @@ revision = "0001"
 down_revision = None
 
 
+# SQLite finds rows by a key of this very type without an index of its own.
+NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
 def upgrade() -> None:
     """Make the tables."""
     op.create_table(
         "record_leaves",
-        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("position", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("recorded_at", sa.String(26), nullable=False),
         sa.Column("kind", sa.String(60), nullable=False),
         sa.Column("automation", sa.String(200)),
@@ -51,7 +55,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "approvals",
-        sa.Column("request", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("request", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("automation", sa.String(200), nullable=False, index=True),
         sa.Column("verdict", sa.BigInteger),
         sa.Column("closed", sa.String(20)),

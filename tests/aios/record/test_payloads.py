@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -17,16 +16,14 @@ from hypothesis import strategies as st
 
 from aios import clock
 from aios.errors import AiosError
-from aios.record.leaves import Act
 from aios.record.log import Log
 from aios.record.payloads import RETENTION, Payloads, Retention
 from tests.aios.record.fresh import close, fresh_log
+from tests.aios.record.persons import CONTENT, SUBJECT, edit, files_of, keep, stored_key, verdict
 from tests.model_registry.opening import log_in
 
 pytestmark = pytest.mark.unit
 
-SUBJECT = "Wilhelmine Quastenberg"
-CONTENT = {"name": SUBJECT, "note": "Kniegelenksarthrose", "amounts": [1, 2.5, None]}
 START = datetime(2026, 1, 1, 12)
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -48,35 +45,6 @@ def log(tmp_path: Path) -> Iterator[Log]:
 @pytest.fixture
 def payloads(log: Log) -> Payloads:
     return Payloads(log)
-
-
-def verdict(**given: Any) -> Act:
-    return Act("override", "claims", "person:rev", {"decision": "claims/2026-01-01/7"}, **given)
-
-
-def keep(payloads: Payloads, subject: str = SUBJECT, content: Any = CONTENT) -> str:
-    return payloads.record(verdict(), subject, content, "case")
-
-
-def edit(log: Log, statement: str, *values: Any) -> int:
-    """Change the database as somebody who has its file."""
-    path = log.database.url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        return connection.execute(statement, values).rowcount
-
-
-def files_of(log: Log) -> dict[str, bytes]:
-    """The database's files as they are on disk now."""
-    path = Path(log.database.url.removeprefix("sqlite:///"))
-    return {one.name: one.read_bytes() for one in path.parent.glob("record.db*")}
-
-
-def stored_key(log: Log) -> bytes:
-    """The one person's key as the database holds it."""
-    path = log.database.url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path)) as connection:
-        ((key,),) = connection.execute("SELECT key FROM record_subjects").fetchall()
-    return bytes(key)
 
 
 class TestContent:
@@ -257,119 +225,3 @@ class TestRetention:
             payloads.record(verdict(), SUBJECT, CONTENT, wrong)
         assert all(name in error.value.fix for name in RETENTION)
         assert log.size() == 0
-
-
-class TestTampering:
-    @pytest.mark.parametrize("people", [(SUBJECT, SUBJECT), (SUBJECT, "another")])
-    @pytest.mark.parametrize("columns", [["content"], ["content", "subject"], ["subject"]])
-    def test_payloads_that_changed_places_are_noticed(
-        self, log: Log, payloads: Payloads, people: tuple[str, str], columns: list[str]
-    ) -> None:
-        one, two = (keep(payloads, who, {"of": who, "n": n}) for n, who in enumerate(people))
-        names = ", ".join(columns)
-        path = log.database.url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path)) as connection, connection:
-            rows = {
-                digest: values
-                for digest, *values in connection.execute(
-                    f"SELECT digest, {names} FROM record_payloads"
-                )
-            }
-            marks = ", ".join(f"{name} = ?" for name in columns)
-            for digest, other in ((one, two), (two, one)):
-                connection.execute(
-                    f"UPDATE record_payloads SET {marks} WHERE digest = ?", (*rows[other], digest)
-                )
-        if rows[one] == rows[two]:
-            assert payloads.read(one) == {"of": SUBJECT, "n": 0}
-            return
-        for digest in (one, two):
-            with pytest.raises(AiosError):
-                payloads.read(digest)
-
-    def test_no_byte_of_it_can_be_changed_or_cut(self, log: Log, payloads: Payloads) -> None:
-        digest = keep(payloads, content={"n": 1})
-        path = log.database.url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path)) as connection:
-            ((sealed,),) = connection.execute("SELECT content FROM record_payloads").fetchall()
-        flipped = [
-            sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :]
-            for place in range(0, len(sealed), 3)
-        ]
-        for content in [*flipped, sealed[:-1], sealed[:20], sealed[:5], b""]:
-            edit(log, "UPDATE record_payloads SET content = ?", content)
-            with pytest.raises(AiosError, match="cannot be decrypted"):
-                payloads.read(digest)
-        edit(log, "UPDATE record_payloads SET content = ?", sealed)
-        assert payloads.read(digest) == {"n": 1}
-
-    def test_the_database_alone_reads_nothing(
-        self, log: Log, payloads: Payloads, tmp_path: Path
-    ) -> None:
-        digest = keep(payloads)
-        (tmp_path / "keys" / "payloads.key").unlink()
-        for attempt in (
-            lambda: payloads.read(digest),
-            lambda: keep(payloads),
-            lambda: payloads.erase(SUBJECT, "person:aud", "asked for"),
-        ):
-            with pytest.raises(AiosError, match=r"payloads\.key.*cannot be read"):
-                attempt()
-        assert not (tmp_path / "keys" / "payloads.key").exists()
-        assert log.size() == 1
-
-
-class TestKeyFile:
-    def test_only_its_owner_reads_it(self, payloads: Payloads, tmp_path: Path) -> None:
-        keep(payloads)
-        path = tmp_path / "keys" / "payloads.key"
-        assert path.stat().st_mode & 0o777 == 0o600
-        path.chmod(0o644)
-        with pytest.raises(AiosError, match="others may read the key") as error:
-            keep(payloads)
-        assert "chmod 600" in error.value.fix
-
-    @pytest.mark.parametrize("content", [b"", b"short", b"x" * 16, b"x" * 32, b"x" * 33])
-    def test_another_key_neither_adds_nor_erases(
-        self, log: Log, payloads: Payloads, tmp_path: Path, content: bytes
-    ) -> None:
-        digest = keep(payloads)
-        path = tmp_path / "keys" / "payloads.key"
-        right = path.read_bytes()
-        path.write_bytes(content)
-        for attempt in (
-            lambda: payloads.read(digest),
-            lambda: keep(payloads),
-            lambda: keep(payloads, "another"),
-            # It would say that there was nothing to erase.
-            lambda: payloads.erase(SUBJECT, "person:aud", "asked for"),
-        ):
-            with pytest.raises(AiosError, match=r"payloads\.key|cannot be decrypted"):
-                attempt()
-        assert log.size() == 1
-        path.write_bytes(right)
-        assert payloads.read(digest) == CONTENT
-
-    def test_processes_that_begin_at_once_share_one(self, log: Log, tmp_path: Path) -> None:
-        _ = log.database.engine
-        wrong: list[BaseException] = []
-        together = threading.Barrier(6)
-
-        def begin(number: int) -> None:
-            own = log_in(tmp_path)
-            together.wait()
-            try:
-                keep(Payloads(own), f"person {number}")
-            except AiosError as error:
-                wrong.append(error)
-            finally:
-                close(own)
-
-        threads = [threading.Thread(target=begin, args=(number,)) for number in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
-        found = [entry.body["payload"] for entry in log.entries(kind="override")]
-        assert [Payloads(log).read(digest) for digest in found] == [CONTENT] * 6

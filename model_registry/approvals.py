@@ -163,6 +163,7 @@ def approved_by(log: Log, automation: str, version: int, champion: int) -> Seque
 def check(log: Log) -> list[str]:
     """Compare the table with the leaves it stands on; say what is wrong, in words."""
     verdicts = {e.body["request"]: e.index for e in log.entries(kind=[APPROVED, REFUSED])}
+    ended = {e.body["request"]: e.body["ended"] for e in log.entries(kind=EXPIRED)}
     asked = {entry.index: entry for entry in log.entries(kind=REQUESTED)}
     with log.database.reading() as connection:
         rows = connection.execute(sa.select(approvals).order_by(approvals.c.request)).all()
@@ -172,6 +173,7 @@ def check(log: Log) -> list[str]:
         if row.request not in asked
         or row.automation != asked[row.request].automation
         or row.verdict != verdicts.get(row.request)
+        or ended.get(row.request) != (None if row.closed == "done" else row.closed)
     ]
     gone = sorted(asked.keys() - {row.request for row in rows})
     return problems + [f"request {number} is missing" for number in gone]

@@ -172,10 +172,17 @@ def judged(learner: ModelStep, rows: pl.DataFrame, read: pl.DataFrame) -> pl.Dat
 
 
 def scores_of_documents(learner: ModelStep) -> Any:
-    """Return what scores held-out documents with a version: the F1 of each."""
+    """Return what scores held-out documents with a champion: the F1 of each.
+
+    Where it does not load, the one before it reads them.
+    """
+    from model_registry.loading import load_or_before
 
     def rescore(platform: Platform, version: "ModelVersion", rows: pl.DataFrame) -> np.ndarray:
-        read = extract(learner, load_extractor(platform, learner, version), rows)
+        _, function, _ = load_or_before(
+            platform.registry, version, lambda _, one: load_extractor(platform, learner, one)
+        )
+        read = extract(learner, function, rows)
         return judged(learner, rows, read)["score"].to_numpy()
 
     return rescore

@@ -187,6 +187,15 @@ class TestFourEyes:
         assert champions(high) == [(1, "person:olga")]
         assert high.carry_out() == []
 
+    def test_the_approval_of_one_who_was_shut_out_since_does_not_count(
+        self, high: Authority
+    ) -> None:
+        approve(high, ask(high))
+        Directory(log_of(high).database).disable(BOB)
+        (said,) = high.carry_out()
+        assert "four_eyes" in said
+        assert champions(high) == [(1, "person:olga")]
+
     def test_a_requester_who_lost_the_role_promotes_nothing(self, high: Authority) -> None:
         approve(high, ask(high))
         Directory(log_of(high).database).change_roles(ALICE, ["data_engineer"])

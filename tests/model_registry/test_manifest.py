@@ -20,11 +20,11 @@ from aios.errors import AiosError
 from aios.record.canonical import encode
 from aios.record.keyring import Keyring
 from aios.record.signing import SigningKey
-from model_registry import formats, parts
+from model_registry import artifacts, formats, parts
 from model_registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, digest_of
 from model_registry.registry import DIGEST_TAG, ModelVersion, Registry
 from tests.model_registry.opening import registry_in
-from tests.model_registry.recipes import boosting, enrol
+from tests.model_registry.recipes import boosting, enrol, frame
 from tests.model_registry.test_parts import parts as some_parts
 from tests.model_registry.test_parts import registered
 
@@ -271,6 +271,24 @@ def test_whatever_was_touched_is_not_loaded(
         at.restore()
     assert len(ways) == 18
     load(at.registry, version)
+
+
+def test_what_changes_after_the_check_is_not_loaded(
+    sklearn_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, version = sklearn_home.registry, sklearn_home.versions[0]
+    expected = formats.load(registry, version).score(frame(20))
+    check = artifacts.problem
+
+    def changed_meanwhile(*arguments: Any) -> str | None:
+        found = check(*arguments)
+        for path in files_in(sklearn_home.folders[0]):
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(artifacts, "problem", changed_meanwhile)
+    assert (formats.load(registry, version).score(frame(20)) == expected).all()
+    sklearn_home.restore()
 
 
 class TestKeys:

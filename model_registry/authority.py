@@ -13,6 +13,7 @@ from aios.identity.actors import Actor
 from aios.identity.directory import Directory
 from aios.identity.guard import Guard
 from aios.identity.resources import Automation, Context, ModelVersion
+from aios.record.changes import as_recorded
 from model_registry import approvals, champion, ledger
 from model_registry.approvals import Request
 from model_registry.registration import leaf_key
@@ -181,7 +182,8 @@ class Authority:
 
     def automation(self) -> Automation:
         """Return the model's owner as the rules see it."""
-        return replace(self.learner.belongs_to.resource, name=self.learner.name)
+        whole = as_recorded(self.registry.log, self.learner.belongs_to.resource)
+        return replace(whole, name=self.learner.name)
 
     def _carry_out(self, one: Request, label: str) -> str:
         log = self.registry.log

@@ -133,20 +133,21 @@ def policy(
 
         settings = home()
         automation = load_automation(name, settings)
-        changes, which = Changes(log(), automation.resource), automation.policy.hash
+        changes = Changes(log(), automation.resource, automation.policy.hash)
         access = Access.load(settings.access)
         if propose:
-            changes.propose(which, actor(), access, reason)
+            changes.propose(actor(), access, reason)
         if accept:
-            changes.accept(which, actor(), access)
-        now, asked = changes.accepted(which), changes.proposed(which)
+            changes.accept(actor(), access)
+        now, asked = changes.accepted(), changes.proposed()
     if now:
         said = f"may decide, since {now.recorded_at:%Y-%m-%d %H:%M} UTC, by {now.actor}"
     elif asked:
         said = f"waits for another person than {asked.actor}: aios policy {name} --accept"
     else:
         said = "has not decided yet"
-    console.print(f"{name}, policy {which}: {said}.", highlight=False, soft_wrap=True)
+    which = f"policy {changes.policy}, risk {automation.spec.risk}"
+    console.print(f"{name}, {which}: {said}.", highlight=False, soft_wrap=True)
 
 
 @app.command()

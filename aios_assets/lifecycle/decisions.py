@@ -107,8 +107,8 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
         lake, by = platform.lake(automation.name), actor_of(context, platform.settings)
         with stage("decisions"):
             keys = [window.key for window in windows_of(context, automation)]
-            changes = Changes(platform.log, automation.resource)
-            changes.note_policy(automation.policy.hash, by, rehearsing=clock.rehearsing())
+            changes = Changes(platform.log, automation.resource, automation.policy.hash)
+            changes.note_policy(by, rehearsing=clock.rehearsing())
             changes.note_code(automation.code_version, by)
             parts = []
             for key in keys:

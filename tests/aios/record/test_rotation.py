@@ -6,9 +6,12 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from aios.errors import AiosError
+from aios.lake import Lake
+from aios.record.batches import DECISIONS, prove_decision, record_decisions, verify_proof
 from aios.record.checkpoint import open_note
 from aios.record.leaves import Act
 from aios.record.log import Log
@@ -152,3 +155,10 @@ class TestKilled:
         found = left.verify()
         assert found.problems == []
         assert found.checkpoints == len(left.checkpoints())
+
+    def test_a_proof_names_the_key_that_signed_it(self, left: Log, tmp_path: Path) -> None:
+        lake = Lake(tmp_path / "lake")
+        lake.write(DECISIONS, "2026-01-05", pl.DataFrame({"id": [1, 2], "score": [0.5, 0.25]}))
+        record_decisions(left, lake, "claims", "2026-01-05", "schedule:claims")
+        proof = prove_decision(left, lake, "claims", "2026-01-05", 1)
+        verify_proof(proof, PublicKey.parse(proof["public_key"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def unchanged_files(registry: Registry, version: ModelVersion) -> Iterator[Path]
     with _local_files(registry, version) as directory:
         wrong = problem(directory, registry.log, version.automation, version.key)
         if wrong:
-            raise damaged(version, f"{wrong} ({directory})")
+            raise damaged(version, f"{wrong} ({version.source})")
         try:
             yield directory
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -42,17 +43,20 @@ def _local_files(registry: Registry, version: ModelVersion) -> Iterator[Path]:
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
+    directory = None
     if is_local_uri(version.source):
         directory = Path(local_file_uri_to_path(version.source))
         if not directory.is_dir():
             raise damaged(version, f"its artefact is missing: {directory}")
-        yield directory
-        return
+    # A copy of our own: nobody changes it between the check and the load.
     with tempfile.TemporaryDirectory() as aside:
         try:
-            local = download_artifacts(
-                artifact_uri=version.source, dst_path=aside, tracking_uri=registry.uri
-            )
+            if directory:
+                local = shutil.copytree(directory, Path(aside, "model"), symlinks=True)
+            else:
+                local = download_artifacts(
+                    artifact_uri=version.source, dst_path=aside, tracking_uri=registry.uri
+                )
         except Exception as error:  # every artefact store raises its own kind
             raise damaged(version, f"its artefact cannot be fetched: {error}") from error
         yield Path(local)

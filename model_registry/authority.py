@@ -61,7 +61,13 @@ class Authority:
         name, log = self.learner.name, self.registry.log
         version = self.registry.get(name, number)
         seen = self._present() if expected is None else expected
-        granted = approvals.approved_by(log, name, number, seen)
+        directory = Directory(log.database)
+        granted = [
+            one
+            for one in approvals.approved_by(log, name, number, seen)
+            # An approval of somebody who was shut out since does not count.
+            if directory.may_act(one.verdict_by)
+        ]
         context = Context(
             promotion=self.learner.spec.promotion,
             approved_by=[Actor.parse(one.verdict_by) for one in granted],

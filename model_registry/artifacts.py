@@ -11,7 +11,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from aios.errors import AiosError
-from model_registry.manifest import problem
+from model_registry.manifest import REGISTERED, digest_of, leaf_key, problem
 from model_registry.registry import ModelVersion, Registry
 
 
@@ -26,10 +26,23 @@ def unchanged_files(registry: Registry, version: ModelVersion) -> Iterator[Path]
         wrong = problem(directory, registry.log, version.automation, version.key)
         if wrong:
             raise damaged(version, f"{wrong} ({version.source})")
+        if not _recorded(registry, version, directory):
+            raise damaged(
+                version, f"other files were registered under its number ({version.source})"
+            )
         try:
             yield directory
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise damaged(version, f"its files cannot be read: {error}") from error
+
+
+def _recorded(registry: Registry, version: ModelVersion, directory: Path) -> bool:
+    """Tell whether the record says that these files are that version; MLflow can be edited."""
+    name, digest = version.automation, digest_of(directory)
+    if registry.log.find(leaf_key(name, version.number, version.key, digest)):
+        return True
+    # A home whose record was lost or begins anew knows none of its versions.
+    return next(registry.log.entries(kind=REGISTERED, automation=name), None) is None
 
 
 def requirements(*packages: str) -> list[str]:

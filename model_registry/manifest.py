@@ -77,6 +77,11 @@ def problem(directory: Path, log: Log, automation: str, key: str) -> str | None:
     return None
 
 
+def leaf_key(automation: str, number: int, key: str, digest: str) -> str:
+    """Return the key of the leaf that says which files a version's number stands for."""
+    return f"{REGISTERED}/{automation}/{number}/{key}/{digest}"
+
+
 def digest_of(directory: Path) -> str:
     """Return the SHA-256 of a version's manifest, hex."""
     return sha256((directory / MANIFEST_FILE).read_bytes()).hexdigest()

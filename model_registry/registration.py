@@ -183,8 +183,8 @@ def _record(registry: Registry, version: ModelVersion) -> None:
 
 def leaf_key(version: ModelVersion) -> str:
     """Return the key of the leaf that says who trained what a version is."""
-    digest = version.tags.get(DIGEST_TAG)
-    return f"{manifest.REGISTERED}/{version.automation}/{version.key}/{digest}"
+    digest = version.tags.get(DIGEST_TAG, "")
+    return manifest.leaf_key(version.automation, version.number, version.key, digest)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.errors import AiosError
+from aios.record.leaves import Act
 from model_registry import formats, manifest
 from model_registry.frames import to_model_frame
 from model_registry.safety import check_types
@@ -28,8 +29,11 @@ def directory(version) -> Path:
 
 
 def reseal(registry, version) -> None:
-    """Sign the files as they are, as someone who has the key could."""
-    manifest.sign(directory(version), registry.log, {"automation": "claims", "key": version.key})
+    """Sign and record the files as they are, as someone who has the key and the log could."""
+    content = {"automation": "claims", "key": version.key}
+    digest = manifest.sign(directory(version), registry.log, content)
+    key = manifest.leaf_key("claims", version.number, version.key, digest)
+    registry.log.append(Act(manifest.REGISTERED, "claims", "person:mallory", {}, key=key))
 
 
 @pytest.mark.parametrize("kind", ["boosting", "network"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from aios.record.signing import SigningKey
 from model_registry import artifacts, formats, parts
 from model_registry.manifest import SIGNATURE_FILE, digest_of
 from model_registry.registry import DIGEST_TAG, ModelVersion, Registry
+from tests.model_registry.claims import NAME, registry_at
 from tests.model_registry.opening import registry_in
 from tests.model_registry.recipes import boosting, enrol, frame
 from tests.model_registry.tampering import Home, Tampering, content_of, files_in, folder_of
@@ -102,6 +105,23 @@ def test_what_changes_after_the_check_is_not_loaded(
     monkeypatch.setattr(artifacts, "problem", changed_meanwhile)
     assert (formats.load(registry, version).score(frame(20)) == expected).all()
     sklearn_home.restore()
+
+
+def test_a_number_that_was_led_to_the_files_of_another_version_is_not_loaded(
+    tmp_path: Path,
+) -> None:
+    registry = registry_at(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute(
+            "UPDATE model_versions SET source = "
+            "(SELECT source FROM model_versions WHERE version = 2) WHERE version = 1"
+        )
+    for name in ("aios.key", "aios.artifact_digest"):
+        tag = registry.get(NAME, 2).tags[name]
+        registry.client.set_model_version_tag(NAME, "1", name, tag)
+    with pytest.raises(AiosError, match="claims version 1: other files were registered"):
+        formats.load(registry, registry.get(NAME, 1))
+    formats.load(registry, registry.get(NAME, 2))
 
 
 class TestKeys:

@@ -71,13 +71,21 @@ def _local_files(registry: Registry, version: ModelVersion) -> Iterator[Path]:
                     artifact_uri=version.source, dst_path=aside, tracking_uri=registry.uri
                 )
         except Exception as error:  # every artefact store raises its own kind
-            raise damaged(version, f"its artefact cannot be fetched: {error}") from error
+            raise AiosError(
+                f"its artefact cannot be fetched: {error}",
+                where=version.label,
+                fix="Restore access to the store, or free some disk, then run this again.",
+            ) from error
         yield Path(local)
 
 
-def damaged(version: ModelVersion, what: str) -> AiosError:
+class Damaged(AiosError):
+    """A version's files are missing, or are not what was registered."""
+
+
+def damaged(version: ModelVersion, what: str) -> Damaged:
     """Return the error of a version whose files are not what was registered."""
-    return AiosError(
+    return Damaged(
         what,
         where=version.label,
         fix=f"restore the files from a backup, or retrain; until then use another version "

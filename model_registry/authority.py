@@ -66,7 +66,7 @@ class Authority:
             one
             for one in approvals.approved_by(log, name, number, seen)
             # An approval of somebody who was shut out since does not count.
-            if directory.may_act(one.verdict_by)
+            if _may_act(directory, one.verdict_by)
         ]
         context = Context(
             promotion=self.learner.spec.promotion,
@@ -235,3 +235,11 @@ class Authority:
 def needs_approval(denied: Denied) -> bool:
     """Tell whether nothing but another person's approval is missing."""
     return denied.rules == (FOUR_EYES,)
+
+
+def _may_act(directory: Directory, name: str) -> bool:
+    try:
+        directory.acting(name)
+    except AiosError:
+        return False
+    return True

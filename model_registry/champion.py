@@ -16,6 +16,7 @@ from model_registry.cards import with_approvals
 from model_registry.ledger import Change, Kind
 from model_registry.loading import verify
 from model_registry.registry import DESCRIPTION_LIMIT, ModelVersion, Registry
+from model_registry.verdicts import passed
 
 CHAMPION_ALIAS = "champion"
 PREVIOUS_ALIAS = "previous"
@@ -63,7 +64,8 @@ def promote(
         if changes and changes[-1].version == number:
             _align(registry, automation, changes)
             return registry.get(automation, number)
-        if version.stage != "gated" and all(change.version != number for change in changes):
+        known = any(change.version == number for change in changes)
+        if not known and not (version.stage == "gated" and passed(registry.log, version)):
             raise AiosError(
                 f"it did not pass the gate (its stage is {version.stage!r})",
                 where=version.label,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from aios import clock
 from aios.errors import AiosError
 from aios.record.leaves import Act
 from model_registry import formats, parts
+from model_registry.artifacts import Damaged
 from model_registry.ledger import changes, line
 from model_registry.registry import ModelVersion, Registry
 
@@ -44,13 +46,14 @@ def load_or_before(
     """
     known = changes(registry.log, version.automation)
     until = max((i for i, one in enumerate(known) if one.version == version.number), default=0)
-    lost: list[AiosError] = []
+    lost: list[Damaged] = []
     # One that was rolled back must not come back because the one after it was damaged.
     for number in dict.fromkeys([version.number, *reversed(line(known[: until + 1]))]):
         one = registry.get(version.automation, number)
         try:
             return one, load(registry, one), [str(error) for error in lost]
-        except AiosError as error:
+        except Damaged as error:
+            # Anything else may be over in a moment, and lets nobody else decide.
             lost.append(error)
             _record_loss(registry, one, error)
     raise lost[0]
@@ -58,6 +61,7 @@ def load_or_before(
 
 def _record_loss(registry: Registry, version: ModelVersion, error: AiosError) -> None:
     body = {"what": "a model does not load", "version": version.number, "why": error.what}
-    key = f"incident/{version.automation}/{version.number}/{error.what}"[:400]
+    today = f"{clock.wall():%Y-%m-%d}"
+    key = f"incident/{today}/{version.automation}/{version.number}/{error.what}"[:400]
     act = Act("incident", version.automation, "service:registry", body, key=key)
     registry.log.append(act)

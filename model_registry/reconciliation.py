@@ -59,6 +59,7 @@ def reconcile(authority: Authority) -> Reconciled | None:
     champion.restore_alias(registry, name)
     body = {"mismatch": mismatch, "not_adopted": why}
     registry.log.append(Act("alias_restored", name, str(SENSOR), body))
+    registry.log.settle()
     return Reconciled(mismatch, "restored", why)
 
 
@@ -81,4 +82,5 @@ def _adopt(authority: Authority) -> bool:
     )
     body = {"version": edited, "previous": changes[-1].version if changes else None}
     registry.log.append(Act("alias_adopted", name, str(SENSOR), body))
+    registry.log.settle()
     return True

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aios.errors import AiosError
 from aios.record.log import Log, open_log
+from model_registry import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +80,11 @@ class ModelVersion:
     def label(self) -> str:
         """The version in words: `claims version 3`."""
         return f"{self.automation} version {self.number}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its signed manifest, hex; empty where it has none."""
+        return self.tags.get(DIGEST_TAG, "")
 
     @property
     def trained_by(self) -> str:
@@ -168,13 +174,15 @@ class Registry:
         )
 
     def set_stage(self, version: ModelVersion, stage: Stage) -> None:
-        """Record how far a version has come."""
+        """Note how far a version has come; what the gate says of it goes on record as well."""
         if stage not in STAGES:
             raise AiosError(
                 f"unknown stage {stage!r}",
                 where=version.label,
                 fix=f"use one of: {', '.join(STAGES)}",
             )
+        if stage in verdicts.VERDICTS:
+            verdicts.record(self.log, version, stage)
         self.client.set_model_version_tag(version.automation, str(version.number), STAGE_TAG, stage)
 
     @contextmanager

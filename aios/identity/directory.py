@@ -172,14 +172,6 @@ class Directory:
             raise AiosError(f"{actor} is disabled", fix="Ask again as somebody else.")
         return found.actor
 
-    def may_act(self, name: str) -> bool:
-        """Tell whether an actor of the record is registered and not disabled."""
-        try:
-            self.acting(name)
-        except AiosError:
-            return False
-        return True
-
     def has_people(self) -> bool:
         """Return whether a person was ever registered; the local user has no say then."""
         with self._database.reading() as connection:

@@ -44,7 +44,7 @@ def show_record(
     name: Annotated[str | None, typer.Argument(help="Only this automation or model.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only these acts: promotion, denied.")] = None,
     since: Annotated[datetime | None, typer.Option(formats=DAYS, help="Recorded from.")] = None,
-    last: Annotated[int, typer.Option(help="So many at most, the newest.")] = 50,
+    last: Annotated[int, typer.Option(help="So many at most, the newest.", min=1)] = 50,
     key: Annotated[bool, typer.Option("--key", help="Print the public keys instead.")] = False,
     json_file: Json = None,
 ) -> None:

@@ -114,5 +114,14 @@ def log() -> Log:
 
 def write_json(path: Path | None, value: Any) -> None:
     """Write a result where `--json` says."""
-    if path:
-        path.write_text(json.dumps(value, indent=1, default=str, sort_keys=True))
+    if not path:
+        return
+    with clear_errors():
+        try:
+            path.write_text(json.dumps(value, indent=1, default=str, sort_keys=True))
+        except OSError as error:
+            raise AiosError(
+                f"the result cannot be written: {error.strerror}",
+                where=str(path),
+                fix="Give --json a file in a folder that exists.",
+            ) from error

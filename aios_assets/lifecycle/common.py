@@ -10,10 +10,11 @@ import polars as pl
 from aios import clock
 from aios.automation import Automation
 from aios.errors import AiosError
-from aios.identity.actors import DAGSTER, REHEARSAL, NotSignedIn
+from aios.identity.actors import DAGSTER, LOCAL, REHEARSAL, NotSignedIn
 from aios.identity.session import current_actor
 from aios.settings import Settings
 from aios.windows import Window
+from model_registry.registry import TRAINING
 
 _ARROW_NAMES = {pl.String: "text", pl.Float64: "number", pl.Boolean: "boolean"}
 
@@ -66,6 +67,17 @@ def actor_of(context: dg.AssetExecutionContext, settings: Settings) -> str:
     except NotSignedIn:
         # Dagster's open-source edition has no users: who clicked there cannot be told.
         return str(DAGSTER)
+
+
+def made_by(context: dg.AssetExecutionContext, settings: Settings) -> dict[str, str]:
+    """Return the lineage of what a run trains: the run, and who trained by it.
+
+    The local user, and who clicked in Dagster's UI without a token, train as the platform: only a
+    person who is signed in counts as the trainer, who may not approve the model then.
+    """
+    actor = actor_of(context, settings)
+    trainer = TRAINING if actor in (str(LOCAL), str(DAGSTER)) else actor
+    return {"dagster_run": context.run.run_id, "trained_by": trainer}
 
 
 @contextmanager

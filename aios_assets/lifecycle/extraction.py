@@ -24,6 +24,7 @@ from aios_assets.lifecycle.common import (
     asset_options,
     check_result,
     check_spec,
+    made_by,
     row_metadata,
     stage,
 )
@@ -193,7 +194,7 @@ def train_extractor(
     platform: Platform,
     window: Window,
     candidate: Candidate,
-    dagster_run: str,
+    made_by: dict[str, str],
 ) -> "ModelVersion":
     """Evaluate a recipe on the holdout, fit it on everything, and register its parts."""
     from model_registry.parts import in_memory
@@ -236,7 +237,7 @@ def train_extractor(
             "code_version": automation.code_version,
             "seed": str(spec.training.seed),
             "partition": window.key,
-            "dagster_run": dagster_run,
+            **made_by,
         },
         card=card,
         plots={
@@ -338,7 +339,8 @@ def build_extraction_candidate(learner: ModelStep, candidate: Candidate) -> dg.A
     ) -> dg.MaterializeResult:
         window = learner.window(context.partition_key)
         with stage(noun):
-            version = train_extractor(learner, platform, window, candidate, context.run.run_id)
+            by = made_by(context, platform.settings)
+            version = train_extractor(learner, platform, window, candidate, by)
         return dg.MaterializeResult(metadata=version_metadata(platform, version))
 
     return model

@@ -23,6 +23,7 @@ from aios_assets.lifecycle.common import (
     asset_options,
     check_result,
     check_spec,
+    made_by,
     markdown_table,
     mean_of,
     row_metadata,
@@ -203,7 +204,7 @@ def train_candidate(
     platform: Platform,
     window: Window,
     candidate: Candidate,
-    dagster_run: str,
+    made_by: dict[str, str],
 ) -> "ModelVersion":
     """Evaluate a recipe on the holdout, fit it on everything, and register the result.
 
@@ -245,7 +246,7 @@ def train_candidate(
             "policy_hash": automation.policy.hash,
             "seed": str(spec.training.seed),
             "partition": window.key,
-            "dagster_run": dagster_run,
+            **made_by,
         },
         card=card,
         plots={"metrics": metric_bars(metrics)},
@@ -295,7 +296,8 @@ def build_candidate(automation: Automation, candidate: Candidate) -> dg.AssetsDe
     ) -> dg.MaterializeResult:
         window = automation.window(context.partition_key)
         with stage(candidate.name):
-            version = train_candidate(automation, platform, window, candidate, context.run.run_id)
+            by = made_by(context, platform.settings)
+            version = train_candidate(automation, platform, window, candidate, by)
         return dg.MaterializeResult(metadata=version_metadata(platform, version))
 
     return model

@@ -141,3 +141,11 @@ class TestRollback:
         assert [version for version, _ in champions(low)] == [1, 2, 3, 2]
         assert len(wrong) == 1
         assert "the champion is version 2 by person:olga" in wrong[0]
+
+
+def test_a_rejected_version_that_was_relabelled_in_mlflow_is_not_promoted(low: Any) -> None:
+    low.registry.set_stage(low.registry.get(NAME, 2), "rejected")
+    client = low.registry.client
+    client.set_model_version_tag(NAME, "2", "aios.stage", "gated")
+    with pytest.raises(AiosError, match="did not pass the gate"):
+        low.promote(2, ALICE, at=clock.now(), reason="nobody looks")

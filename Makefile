@@ -22,7 +22,7 @@ demo: install
 	@mkdir -p $(AIOS_HOME)
 	@$(BIN)/aios rehearse claims --fresh --to 2025-01-01 > $(AIOS_HOME)/demo-claims.txt 2>&1 & \
 	claims=$$!; \
-	$(BIN)/aios rehearse invoices --fresh --from 2025-07-01 --to 2025-12-01; invoices=$$?; \
+	$(BIN)/aios rehearse invoices --fresh --from 2025-07-01 --to 2025-10-01; invoices=$$?; \
 	wait $$claims; claims=$$?; cat $(AIOS_HOME)/demo-claims.txt; \
 	exit $$((claims + invoices))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from rapidfuzz.distance import Levenshtein
 
@@ -76,6 +77,7 @@ def parse_money(text: str | None) -> float | None:
     return float(f"{whole}.{number[-2:]}")
 
 
+@lru_cache(maxsize=50_000)
 def bare(text: str) -> str:
     """Return letters and digits alone, in capitals."""
     return re.sub(r"[\W_]", "", text.upper())

@@ -158,15 +158,27 @@ def _pick_by_folds(
     for number in range(FOLDS):
         others = np.flatnonzero(fold != number)
         rankers = _rankers([seen[i] for i in others], [right[i] for i in others], seed)
-        for at in np.flatnonzero(fold == number):
-            picked[int(at)] = _pick(pages[at], seen[at], rankers)
+        own = [int(at) for at in np.flatnonzero(fold == number)]
+        found = _pick([pages[at] for at in own], [seen[at] for at in own], rankers)
+        picked.update(zip(own, found, strict=True))
     return [picked[at] for at in range(len(pages))]
 
 
-def _pick(page: Page, seen: Any, rankers: dict[str, Any]) -> dict[str, Picked]:
-    recall, candidates, tables = seen
-    scores = {f: ranking.score(rankers.get(f), tables[f]) for f in candidates}
-    return decode(page, candidates, scores, recall)
+def _pick(pages: list[Page], seen: Seen, rankers: dict[str, Any]) -> list[dict[str, Picked]]:
+    """Return what is picked on each page; one call of a ranker costs more than many rows of it."""
+    scores: list[dict[str, np.ndarray]] = [{} for _ in pages]
+    for field in FIELDS:
+        tables = [tables[field] for _, _, tables in seen]
+        filled = [table for table in tables if len(table)]
+        rows = np.concatenate(filled) if filled else np.zeros((0, 0))
+        found = ranking.score(rankers.get(field), rows)
+        ends = np.cumsum([len(table) for table in tables])[:-1]
+        for of_page, part in zip(scores, np.split(found, ends), strict=True):
+            of_page[field] = part
+    return [
+        decode(page, candidates, one, recall)
+        for page, (recall, candidates, _), one in zip(pages, seen, scores, strict=True)
+    ]
 
 
 def extractor(parts: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -185,7 +197,8 @@ def extractor(parts: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
     def read(row: dict[str, Any]) -> dict[str, Any]:
         page = Page.of(Document.from_json(row["document"]))
         seen = _look(page, tagger, memory)
-        return _outputs(page, _pick(page, seen, rankers), seen[0], parts["scales"])
+        [picked] = _pick([page], [seen], rankers)
+        return _outputs(page, picked, seen[0], parts["scales"])
 
     return read
 

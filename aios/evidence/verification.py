@@ -230,11 +230,8 @@ def _check_rows(found: Verification, folder: Path, leaves: dict[int, dict[str, A
 
         def check(line: dict[str, Any] = line) -> bool:
             body, proof = leaves[line["leaf"]]["body"], line["proof"]
-            leaf = merkle.leaf_hash(bytes.fromhex(proof["salt"]) + proof["row"].encode())
-            path = [bytes.fromhex(one) for one in proof["path"]]
-            return body["rows"] == proof["rows"] and merkle.verify_inclusion(
-                leaf, proof["index"], proof["rows"], path, bytes.fromhex(body["rows_root"])
-            )
+            root = bytes.fromhex(body["rows_root"])
+            return bool(body["rows"] == proof["rows"]) and merkle.verify_row(proof, root)
 
         said = "the row is not of the table that its leaf names"
         found.rows += _holds(found, where, check, said)

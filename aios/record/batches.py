@@ -14,7 +14,7 @@ from aios.record import merkle
 from aios.record.checkpoint import open_note
 from aios.record.leaves import Act, Entry
 from aios.record.log import Log
-from aios.record.rows import row_proof, rows_root, verify_row
+from aios.record.rows import row_proof, rows_root
 from aios.record.signing import PublicKey, create_secret, read_secret
 
 DECISIONS = "decisions"
@@ -39,10 +39,10 @@ def record_decisions(log: Log, lake: Lake, automation: str, partition: str, acto
     }
     key = f"{DECISIONS}/{automation}/{partition}/{digest}"
     with log.transaction() as transaction:
-        earlier = _latest(log, automation, partition)
-        if earlier and earlier.body["file"] != digest and log.find(key):
+        latest = _latest(log, automation, partition) if log.find(key) else None
+        if latest and latest.body["file"] != digest:
             # Decided otherwise meanwhile, and now as before: it is the latest again.
-            key = f"{key}/{earlier.index}"
+            key = f"{key}/{latest.index}"
         return transaction.append([Act(DECISIONS, automation, actor, body, key=key)])[0]
 
 
@@ -176,7 +176,7 @@ def verify_proof(proof: dict[str, Any], keys: PublicKey | list[PublicKey]) -> No
         raise _no_proof(f"leaf {index} records no decisions, but {content['kind']!r}")
     # A path fits several table heights; the leaf tells the true one.
     root, rows = bytes.fromhex(content["body"]["rows_root"]), content["body"]["rows"]
-    if decision.get("rows") != rows or not verify_row(decision, root):
+    if decision.get("rows") != rows or not merkle.verify_row(decision, root):
         raise _no_proof(f"the decision is not in the file of leaf {index}")
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from typing import Any
 
 Nodes = Callable[[int, int], bytes]
 
 EMPTY_ROOT = sha256(b"").digest()
+
+SALT = 16
+"""Bytes of a row's salt."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -143,6 +147,23 @@ def verify_inclusion(
             found = node_hash(found, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and found == root
+
+
+def verify_row(proof: dict[str, Any], root: bytes) -> bool:
+    """Tell whether the proof leads from its row to the root of a table's rows; garbage does not.
+
+    A path alone fits several table heights: compare `rows` with the leaf of the partition.
+    """
+    try:
+        salt, row, path = bytes.fromhex(proof["salt"]), proof["row"].encode(), proof["path"]
+        hashes = [bytes.fromhex(one) for one in path]
+        index, height = proof["index"], proof["rows"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    # Of another length, it could take the row's first bytes for its own, or lend it some.
+    if len(salt) != SALT or type(index) is not int or type(height) is not int:
+        return False
+    return verify_inclusion(leaf_hash(salt + row), index, height, hashes, root)
 
 
 def verify_consistency(

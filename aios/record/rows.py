@@ -16,9 +16,6 @@ from aios.errors import AiosError
 from aios.record import merkle
 from aios.record.canonical import encode
 
-SALT = 16
-"""Bytes of a row's salt."""
-
 _ESCAPED = r'["\\\x00-\x1f]'
 _EXACT = 2**53 - 1
 _SUBTREE = 256
@@ -76,29 +73,12 @@ def row_proof(frame: pl.DataFrame, salt: bytes, index: int) -> dict[str, Any]:
     }
 
 
-def verify_row(proof: dict[str, Any], root: bytes) -> bool:
-    """Tell whether the proof leads from its row to the root of a table's rows; garbage does not.
-
-    A path alone fits several table heights: compare `rows` with the leaf of the partition.
-    """
-    try:
-        salt, row, path = bytes.fromhex(proof["salt"]), proof["row"].encode(), proof["path"]
-        hashes = [bytes.fromhex(one) for one in path]
-        index, height = proof["index"], proof["rows"]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-    # Of another length, it could take the row's first bytes for its own, or lend it some.
-    if len(salt) != SALT or type(index) is not int or type(height) is not int:
-        return False
-    return merkle.verify_inclusion(merkle.leaf_hash(salt + row), index, height, hashes, root)
-
-
 def _leaves(rows: Sequence[bytes], salt: bytes, first: int = 0) -> list[bytes]:
     return [merkle.leaf_hash(_row_salt(salt, i) + row) for i, row in enumerate(rows, first)]
 
 
 def _row_salt(salt: bytes, index: int) -> bytes:
-    return blake2b(index.to_bytes(8, "big"), key=salt, digest_size=SALT).digest()
+    return blake2b(index.to_bytes(8, "big"), key=salt, digest_size=merkle.SALT).digest()
 
 
 def _values(column: pl.Series) -> pl.Series:

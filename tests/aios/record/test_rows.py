@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.errors import AiosError
-from aios.record.rows import canonical_rows, row_proof, rows_root, verify_row
+from aios.record.merkle import verify_row
+from aios.record.rows import canonical_rows, row_proof, rows_root
 from tests.aios.record import naive
 
 pytestmark = pytest.mark.unit

@@ -161,8 +161,13 @@ def load(registry: Registry, version: ModelVersion) -> FrameScorer:
         AiosError: Any of these fails; says which version, and what to do.
     """
     with unchanged_files(registry, version) as directory:
-        content = json.loads((directory / SCORER_FILE).read_text())
-        predict = _load_predict(directory, content, version.label)
+        return load_from(directory, version)
+
+
+def load_from(directory: Path, version: ModelVersion) -> FrameScorer:
+    """Load a version whose files were checked; see `load`."""
+    content = json.loads((directory / SCORER_FILE).read_text())
+    predict = _load_predict(directory, content, version.label)
     columns = cast("dict[str, Kind]", content["columns"])
     scorer = FrameScorer(version.label, columns, predict)
     types = {name: pl.Float64 if kind == "number" else pl.String for name, kind in columns.items()}

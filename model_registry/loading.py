@@ -9,7 +9,7 @@ from aios import clock
 from aios.errors import AiosError
 from aios.record.leaves import Act
 from model_registry import formats, parts
-from model_registry.artifacts import Damaged
+from model_registry.artifacts import Damaged, unchanged_files
 from model_registry.ledger import changes, line
 from model_registry.registry import ModelVersion, Registry
 
@@ -22,10 +22,9 @@ def verify(registry: Registry, version: ModelVersion) -> None:
     Raises:
         AiosError: It does not load; says why, and what to do.
     """
-    if parts.has_parts(registry, version):
-        parts.load(registry, version)
-    else:
-        formats.load(registry, version)
+    with unchanged_files(registry, version) as directory:
+        kind = parts if (directory / parts.PARTS_FILE).exists() else formats
+        kind.load_from(directory, version)
 
 
 def load_or_before(

@@ -47,11 +47,16 @@ def load(registry: Registry, version: ModelVersion) -> dict[str, Any]:
         AiosError: They are not; says which version, and what to do.
     """
     with unchanged_files(registry, version) as directory:
-        kinds = json.loads((directory / PARTS_FILE).read_text())
-        return {
-            name: _load_part(directory / f"{name}.{kind}", kind, version.label)
-            for name, kind in kinds.items()
-        }
+        return load_from(directory, version)
+
+
+def load_from(directory: Path, version: ModelVersion) -> dict[str, Any]:
+    """Load the parts of a version whose files were checked."""
+    kinds = json.loads((directory / PARTS_FILE).read_text())
+    return {
+        name: _load_part(directory / f"{name}.{kind}", kind, version.label)
+        for name, kind in kinds.items()
+    }
 
 
 def in_memory(parts: dict[str, Any]) -> dict[str, Any]:
@@ -59,12 +64,6 @@ def in_memory(parts: dict[str, Any]) -> dict[str, Any]:
     return {
         name: part[0].eval() if isinstance(part, tuple) else part for name, part in parts.items()
     }
-
-
-def has_parts(registry: Registry, version: ModelVersion) -> bool:
-    """Tell whether a version was saved as parts."""
-    with unchanged_files(registry, version) as directory:
-        return (directory / PARTS_FILE).exists()
 
 
 def _save_part(name: str, part: Any, directory: Path) -> str:

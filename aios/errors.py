@@ -18,3 +18,7 @@ class AiosError(Exception):
         if fix:
             parts.append(f"What to do: {fix}")
         super().__init__("\n".join(parts))
+
+
+class Stale(AiosError):
+    """What a change was decided on is no longer so; nothing was changed."""

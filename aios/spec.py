@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from aios.learning import Learned
+from aios.rollouts import Rollout
 from aios.steps import Step
 from aios.values import ColumnType, Duration, FeatureKind, Model, Name, Reference, Share, wrong
 from aios.windows import Cadence
@@ -149,6 +150,7 @@ class Spec(Learned):
     features: list[View] = Field(min_length=1)
     slices: list[str] = []
     policy: str = "policy.yaml"
+    rollout: Rollout | None = None
     costs: Costs | None = None
 
     @model_validator(mode="after")

@@ -25,6 +25,8 @@ from aios_assets.lifecycle.known import last_before
 from aios_assets.lifecycle.labels import build_labels
 from aios_assets.lifecycle.performance import build_performance
 from aios_assets.lifecycle.predictions import build_predictions
+from aios_assets.lifecycle.rollout_report import build_rollout_report
+from aios_assets.lifecycle.shadow import build_shadow
 from aios_assets.lifecycle.steps import build_step
 from aios_assets.lifecycle.training import build_candidate, build_training_set
 from aios_assets.lifecycle.truth import build_truth
@@ -32,6 +34,7 @@ from jobs.batch import build_batch_job, build_schedule
 from jobs.retrain import build_retrain_job
 from sensors.new_data import build_new_data_sensor
 from sensors.retrain import build_retrain_sensor
+from sensors.rollout import build_rollout_sensor
 
 STAGES = [
     build_events,
@@ -79,12 +82,13 @@ class Automation(dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the automation's assets, jobs, schedule and sensors."""
         declared = self.declared
-        learning = learners(declared)
+        learning, rollout = learners(declared), declared.spec.rollout
         return dg.Definitions(
             assets=[
                 *(build(declared) for build in STAGES),
                 *(build_step(declared, step) for step in declared.spec.steps),
                 *_own_model(declared),
+                *([build_shadow(declared), build_rollout_report(declared)] if rollout else []),
                 *(asset for learner in model_steps(declared) for asset in _model_of_step(learner)),
             ],
             jobs=[build_batch_job(declared), *(build_retrain_job(declared, o) for o in learning)],
@@ -92,6 +96,7 @@ class Automation(dg.Component):
             sensors=[
                 build_new_data_sensor(declared),
                 *(build_retrain_sensor(declared, one) for one in learning),
+                *([build_rollout_sensor(declared)] if rollout else []),
             ],
         )
 

@@ -25,9 +25,11 @@ from aios.settings import Settings
 from aios.sources import bind
 from aios.windows import Window, windows_between
 from aios_assets.instance import open_instance, run_job
+from aios_assets.resources import Platform
 from jobs.batch import batch_job_name, batch_nouns
 from jobs.retrain import retrain_job_name, retrain_nouns
 from sensors.retrain import Cursor, due_retrains
+from sensors.rollout import tick
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -116,6 +118,8 @@ def rehearse(
             say(f"{window.key} scoring and deciding")
             last = position == len(windows) - 1
             _run_batch(instance, jobs[batch_job_name(name)], automation, window, last)
+            if automation.spec.rollout:
+                tick(automation, Platform(settings), window.end)
             for learner in learners(automation):
                 _retrain_where_due(instance, jobs, automation, learner, settings, state, say)
         state.done.append(window.key)
@@ -227,7 +231,6 @@ def _close_killed_runs(instance: dg.DagsterInstance, name: str) -> None:
 def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInstance) -> None:
     import dagster as dg
 
-    from aios_assets.resources import Platform
     from model_registry.removal import forget
 
     platform = Platform(settings)

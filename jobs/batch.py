@@ -26,7 +26,8 @@ def batch_nouns(automation: Automation) -> list[str]:
     """Return the names of the assets that a partition's production path consists of."""
     steps = [step.name for step in automation.spec.steps]
     learned = [one.asset(noun) for one in model_steps(automation) for noun in _OF_MODEL_STEP]
-    return ["events", *steps, *learned, *_STAGES]
+    rollout = ["shadow", "rollout_report"] if automation.spec.rollout else []
+    return ["events", *steps, *learned, *_STAGES, *rollout]
 
 
 def batch_job_name(automation: str) -> str:

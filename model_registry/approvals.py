@@ -14,6 +14,8 @@ from aios.errors import AiosError
 from aios.record.leaves import Act, Entry, entry_of, leaves
 from aios.record.log import Log
 
+Step = Literal["canary", "champion"]
+"""What an approval lets a version do: decide a share of the events, or all."""
 State = Literal["open", "approved", "refused", "expired", "done", "overtaken"]
 
 REQUESTED, APPROVED, REFUSED, EXPIRED = (
@@ -35,7 +37,7 @@ approvals = sa.Table(
 
 @dataclass(frozen=True)
 class Request:
-    """A request to let a version decide.
+    """A request to let a version take a step towards deciding.
 
     Attributes:
         number: The leaf of the request; its name.
@@ -50,6 +52,7 @@ class Request:
         state: How it stands.
         verdict_by: Who approved or refused it.
         verdict_reason: Why.
+        step: What the version is to do.
     """
 
     number: int
@@ -64,6 +67,7 @@ class Request:
     state: State
     verdict_by: str = ""
     verdict_reason: str = ""
+    step: Step = "champion"
 
 
 def ask(
@@ -76,6 +80,7 @@ def ask(
     reason: str,
     evidence: str = "",
     evidence_digest: str = "",
+    step: Step = "champion",
     lasting: timedelta = LASTING,
 ) -> Request:
     """Ask for an approval; a request for the same that is still open is returned as it is."""
@@ -86,11 +91,12 @@ def ask(
         "reason": reason,
         "evidence": evidence,
         "evidence_digest": evidence_digest,
+        "step": step,
         "expires": (now + lasting).isoformat(timespec="microseconds"),
     }
     with log.transaction() as transaction:
         for one in _all(transaction.connection, automation, now):
-            same = (one.version, one.champion) == (version, champion)
+            same = (one.version, one.champion, one.step) == (version, champion, step)
             if same and one.state in ("open", "approved"):
                 return one
         [entry] = transaction.append([Act(REQUESTED, automation, by, body)])
@@ -151,12 +157,15 @@ def requests(log: Log, automation: str | None = None) -> list[Request]:
         return _all(connection, automation, now)
 
 
-def approved_by(log: Log, automation: str, version: int, champion: int) -> Sequence[Request]:
-    """Return the approved requests to let a version replace a champion that hold now."""
+def approved_by(
+    log: Log, automation: str, version: int, champion: int, step: Step
+) -> Sequence[Request]:
+    """Return the approved requests for a version's step beside a champion that hold now."""
     return [
         one
         for one in requests(log, automation)
-        if one.state == "approved" and (one.version, one.champion) == (version, champion)
+        if one.state == "approved"
+        and (one.version, one.champion, one.step) == (version, champion, step)
     ]
 
 

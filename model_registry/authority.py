@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aios import clock
-from aios.errors import AiosError
-from aios.identity.access import Access, Denied
+from aios.errors import AiosError, Stale
+from aios.identity.access import Access, Action, Denied
 from aios.identity.actors import Actor
 from aios.identity.directory import Directory
 from aios.identity.guard import Guard
@@ -18,13 +18,14 @@ from model_registry import approvals, champion, ledger
 from model_registry.approvals import Request
 from model_registry.registration import leaf_key
 from model_registry.registry import Registry
+from model_registry.rollout import latest, moves
 
 if TYPE_CHECKING:
     from aios.learner import Learner
     from model_registry.registry import ModelVersion as Version
 
-FOUR_EYES = "four_eyes"
-"""The rule that asks for another person's approval."""
+APPROVAL_RULES = {"four_eyes", "declared_approval"}
+"""The rules that ask for another person's approval."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,8 @@ class Authority:
             AiosError: It cannot be done; nothing is changed.
         """
         name, log = self.learner.name, self.registry.log
-        version = self.registry.get(name, number)
         seen = self._present() if expected is None else expected
-        directory = Directory(log.database)
-        granted = [
-            one
-            for one in approvals.approved_by(log, name, number, seen)
-            # An approval of somebody who was shut out since does not count.
-            if _may_act(directory, one.verdict_by)
-        ]
-        context = Context(
-            promotion=self.learner.spec.promotion,
-            approved_by=[Actor.parse(one.verdict_by) for one in granted],
-        )
-        asked_by = granted[0].by if granted else None
-        self._guard(actor).check("promote", self._resource(version, asked_by), context)
+        granted = self.check_step(number, actor, "champion", seen)
         promoted = champion.promote(
             self.registry, name, number, at=at, by=str(actor), reason=reason, evidence=evidence,
             evidence_digest=evidence_digest, expected=seen,
@@ -84,8 +72,66 @@ class Authority:
         log.settle()
         return promoted
 
+    def check_step(
+        self,
+        number: int,
+        actor: Actor,
+        step: approvals.Step,
+        champion: int | None = None,
+        *,
+        growing: bool = False,
+    ) -> list[Request]:
+        """Ask the rules whether a version may take a step; return the approvals that count.
+
+        Args:
+            number: The version.
+            actor: Who lets it.
+            step: Which step.
+            champion: The champion that the decider saw, 0 for none; the present one by default.
+            growing: Whether the version decides a share already.
+
+        Raises:
+            Denied: The rules do not allow it.
+        """
+        name, log = self.learner.name, self.registry.log
+        version = self.registry.get(name, number)
+        seen = self._present() if champion is None else champion
+        directory = Directory(log.database)
+        granted = [
+            one
+            for one in approvals.approved_by(log, name, number, seen, step)
+            # An approval of somebody who was shut out since does not count.
+            if _may_act(directory, one.verdict_by)
+        ]
+        declared = getattr(self.learner.spec, "rollout", None)
+        context = Context(
+            promotion=self.learner.spec.promotion,
+            approved_by=[Actor.parse(one.verdict_by) for one in granted],
+            approval_declared=bool(declared and step in declared.approvals and not growing),
+            growing=growing,
+        )
+        asked_by = granted[0].by if granted else None
+        action: Action = "promote" if step == "champion" else "advance"
+        self._guard(actor).check(action, self._resource(version, asked_by), context)
+        return granted
+
+    def check(self, action: Action, actor: Actor) -> None:
+        """Ask the rules whether somebody may do something to the automation's models.
+
+        Raises:
+            Denied: The rules do not allow it.
+        """
+        self._guard(actor).check(action, self.automation())
+
     def rollback(
-        self, actor: Actor, *, at: datetime, reason: str, to: int | None = None, evidence: str = ""
+        self,
+        actor: Actor,
+        *,
+        at: datetime,
+        reason: str,
+        to: int | None = None,
+        evidence: str = "",
+        evidence_digest: str = "",
     ) -> Version:
         """Let an earlier champion decide again; see `champion.rollback`.
 
@@ -98,7 +144,7 @@ class Authority:
         self._guard(actor).check("rollback", self.automation())
         back = champion.rollback(
             self.registry, self.learner.name, to=to, at=at, by=str(actor), reason=reason,
-            evidence=evidence, expected=seen,
+            evidence=evidence, evidence_digest=evidence_digest, expected=seen,
         )  # fmt: skip
         self.registry.log.settle()
         return back
@@ -112,6 +158,7 @@ class Authority:
         evidence: str = "",
         evidence_digest: str = "",
         expected: int | None = None,
+        step: approvals.Step = "champion",
     ) -> Request:
         """Ask somebody else to approve that a version replaces the present champion.
 
@@ -136,7 +183,7 @@ class Authority:
         self._guard(actor).check("request_approval", self._resource(version, str(actor)))
         return approvals.ask(
             self.registry.log, name, number, present, str(actor), reason=reason,
-            evidence=evidence, evidence_digest=evidence_digest,
+            evidence=evidence, evidence_digest=evidence_digest, step=step,
         )  # fmt: skip
 
     def decide(self, number: int, actor: Actor, *, approve: bool, reason: str) -> Request:
@@ -166,6 +213,7 @@ class Authority:
     def carry_out(self) -> list[str]:
         """Promote what was approved, close what has expired or was overtaken; say what was done.
 
+        A step of a canary that was approved is taken by the next tick of the rollout.
         The requester promotes, with the roles of now; a denial is recorded and closes the request.
         """
         log, said = self.registry.log, []
@@ -182,7 +230,10 @@ class Authority:
             elif one.champion != self._present():
                 approvals.close(log, one.number, "overtaken")
                 said.append(f"{label}: request {one.number} was overtaken by another champion")
-            elif one.state == "approved":
+            elif self._left(one):
+                approvals.close(log, one.number, "overtaken")
+                said.append(f"{label}: request {one.number} was overtaken: its rollout has ended")
+            elif one.state == "approved" and one.step == "champion":
                 said.append(self._carry_out(one, label))
         return said
 
@@ -190,6 +241,12 @@ class Authority:
         """Return the model's owner as the rules see it."""
         whole = as_recorded(self.registry.log, self.learner.belongs_to.resource)
         return replace(whole, name=self.learner.name)
+
+    def _left(self, one: Request) -> bool:
+        """Tell whether a version left its rollout since its next step was asked for."""
+        stand = latest(moves(self.registry.log, self.learner.name)).get(one.version)
+        ended = stand is not None and stand.state in ("rejected", "rolled_back", "superseded")
+        return ended or (one.step == "canary" and (not stand or stand.state == "champion"))
 
     def _carry_out(self, one: Request, label: str) -> str:
         log = self.registry.log
@@ -203,7 +260,7 @@ class Authority:
                 one.version, actor, at=clock.now(), reason=one.reason, evidence=one.evidence,
                 evidence_digest=one.evidence_digest, expected=one.champion,
             )  # fmt: skip
-        except (Denied, ledger.Stale) as error:
+        except (Denied, Stale) as error:
             approvals.close(log, one.number, "overtaken")
             return f"{label}: request {one.number} cannot be carried out: {error}"
         except AiosError as error:
@@ -234,7 +291,7 @@ class Authority:
 
 def needs_approval(denied: Denied) -> bool:
     """Tell whether nothing but another person's approval is missing."""
-    return denied.rules == (FOUR_EYES,)
+    return bool(denied.rules) and APPROVAL_RULES.issuperset(denied.rules)
 
 
 def _may_act(directory: Directory, name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from aios.errors import AiosError
-from model_registry import ledger
+from model_registry import ledger, rollout
 from model_registry.cards import with_approvals
 from model_registry.ledger import Change, Kind
 from model_registry.loading import verify
@@ -155,6 +155,12 @@ def champion_at(registry: Registry, automation: str, moment: datetime) -> ModelV
     return registry.get(automation, number) if number is not None else None
 
 
+def previous(registry: Registry, automation: str) -> ModelVersion | None:
+    """The version that a rollback returns to; None where there is none."""
+    number = _before_present(history(registry, automation))
+    return registry.get(automation, number) if number is not None else None
+
+
 def standing_in(registry: Registry, automation: str, version: ModelVersion) -> ModelVersion:
     """Who decides what the version has not decided yet: itself, or who replaced it by rollback.
 
@@ -222,7 +228,7 @@ def _change(
         )
     previous = changes[-1].version if changes else None
     body = {"version": version.number, "previous": previous, "kind": kind, **why}
-    entry = ledger.add(registry.log, version.automation, len(changes), by, at, body)
+    entry = ledger.add(registry.log, version.automation, len(changes), by, at, body, rollout.follow)
     _align(registry, version.automation, [*changes, entry])
     return registry.get(version.automation, version.number)
 

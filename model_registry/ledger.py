@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,9 +10,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from aios.database import metadata
-from aios.errors import AiosError
+from aios.errors import Stale
 from aios.record.leaves import Act, Entry, entry_of, leaves
 from aios.record.log import Log
+from aios.record.transaction import Transaction
 
 Kind = Literal["promotion", "rollback"]
 
@@ -34,6 +35,7 @@ class Change:
     """One change of the champion.
 
     Attributes:
+        automation: Whose champion.
         version: Number of the version that decides from then on.
         at: From when it decides, UTC-naive; the virtual clock's time in a rehearsal.
         recorded_at: When it was recorded (wall clock), UTC-naive.
@@ -47,6 +49,7 @@ class Change:
         leaf: The leaf of the record that says so.
     """
 
+    automation: str
     version: int
     at: datetime
     recorded_at: datetime
@@ -60,10 +63,6 @@ class Change:
     leaf: int = -1
 
 
-class Stale(AiosError):
-    """The champion is no longer the one that the decider saw."""
-
-
 def changes(log: Log, automation: str) -> list[Change]:
     """Return every change of an automation's champion, oldest first."""
     query = (
@@ -74,6 +73,19 @@ def changes(log: Log, automation: str) -> list[Change]:
     )
     with log.database.reading() as connection:
         return [_change(entry_of(row)) for row in connection.execute(query)]
+
+
+def present(connection: sa.Connection, automation: str) -> int | None:
+    """Return the version that a transaction sees as champion."""
+    query = (
+        sa.select(leaves)
+        .join(champion_changes, champion_changes.c.leaf == leaves.c.position)
+        .where(champion_changes.c.automation == automation)
+        .order_by(champion_changes.c.position.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return _change(entry_of(row)).version if row else None
 
 
 def line(changes: Sequence[Change]) -> list[int]:
@@ -89,7 +101,13 @@ def line(changes: Sequence[Change]) -> list[int]:
 
 
 def add(
-    log: Log, automation: str, seen: int, by: str, at: datetime, body: dict[str, Any]
+    log: Log,
+    automation: str,
+    seen: int,
+    by: str,
+    at: datetime,
+    body: dict[str, Any],
+    then: Callable[[Transaction, Change], None] = lambda transaction, change: None,
 ) -> Change:
     """Record a change, if the ledger still is as the decider saw it.
 
@@ -100,6 +118,7 @@ def add(
         by: Who.
         at: From when the version decides.
         body: The fields of a `Change` that the decider knows.
+        then: Makes in the same transaction what follows from the change.
 
     Raises:
         Stale: Somebody else was faster; says who. Nothing is recorded then.
@@ -116,7 +135,9 @@ def add(
                     automation=automation, position=seen + 1, leaf=entry.index
                 )
             )
-            return _change(entry)
+            change = _change(entry)
+            then(transaction, change)
+            return change
     raise stale(automation, changes(log, automation), "the one before")
 
 
@@ -169,6 +190,7 @@ def _change(entry: Entry) -> Change:
     content = entry.content
     fields = {**content["body"], "approved_by": tuple(content["body"]["approved_by"])}
     return Change(
+        str(entry.automation),
         **fields,
         at=datetime.fromisoformat(content["at"]),
         recorded_at=entry.recorded_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_registry import approvals, ledger
+from model_registry import approvals, ledger, rollout
 from model_registry.registry import Registry, pages
 
 
@@ -20,6 +20,7 @@ def forget(registry: Registry, automation: str) -> None:
             if request.state in ("open", "approved"):
                 approvals.close(registry.log, request.number, "overtaken")
         ledger.forget(registry.log, automation)
+        rollout.forget(registry.log, automation)
         registry.client.delete_registered_model(automation)
         experiment = registry.experiment(automation)
         # What is deleted leaves the search, so each list is taken before the first is deleted.

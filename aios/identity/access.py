@@ -13,6 +13,7 @@ from aios.identity.rules import Rule, Rules, read_rules
 
 Action = Literal[
     "promote",
+    "advance",
     "request_approval",
     "approve",
     "rollback",

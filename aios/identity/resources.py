@@ -124,6 +124,8 @@ class Context:
     Attributes:
         promotion: The automation's declared `promotion`; `manual` unless it says otherwise.
         approved_by: The people whose approval of this very act is valid now.
+        approval_declared: Whether the automation's rollout asks for an approval at this step.
+        growing: Whether the version decides a share already.
         subject: Whose access is managed.
         change: What is done to that access.
 
@@ -133,6 +135,8 @@ class Context:
 
     promotion: Literal["manual", "automatic"] = "manual"
     approved_by: Collection[Actor] = ()
+    approval_declared: bool = False
+    growing: bool = False
     subject: Actor | None = None
     change: Change | None = None
 
@@ -146,6 +150,8 @@ class Context:
         found: dict[str, Any] = {
             "promotion": value("Promotion", self.promotion),
             "approved_by": [value("Actor", str(actor)) for actor in sorted(self.approved_by)],
+            "approval_declared": self.approval_declared,
+            "growing": self.growing,
         }
         if self.subject is not None:
             found["subject"] = value("Actor", str(self.subject))

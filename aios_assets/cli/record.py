@@ -104,13 +104,17 @@ def verify_record(
             _verify_proof(proof, public_key)
             return
         from aios.record.batches import check_files
-        from model_registry import approvals, ledger
+        from model_registry import approvals, ledger, rollout
 
         opened, settings = log(), home()
         with console.status("verifying"):
             found = opened.verify()
             found.problems += check_files(opened, settings.home / "lake")
-            found.problems += ledger.check(opened) + approvals.check(opened)
+            found.problems += [
+                *ledger.check(opened),
+                *rollout.check(opened),
+                *approvals.check(opened),
+            ]
     write_json(json_file, vars(found))
     for problem in found.problems:
         errors.print(f"[red]problem[/red] {problem}", highlight=False, soft_wrap=True)

@@ -125,20 +125,33 @@ def _promote(
     evidence: str,
     evidence_digest: str,
 ) -> None:
-    """Promote, or ask for the approval that the rules want from a person."""
+    """Promote or begin a rollout, or ask for the approval that the rules want from a person."""
     from model_registry.authority import Authority, needs_approval
     from model_registry.champion import history
+    from model_registry.conduct import Conductor
 
     actor = REHEARSAL if clock.rehearsing() else GATE
     authority = Authority(platform.registry, platform.access, learner)
-    basis = {"reason": reason, "evidence": evidence, "evidence_digest": evidence_digest}
+    known = history(platform.registry, learner.name)
+    if known and getattr(learner.spec, "rollout", None):
+        if all(one.version != number for one in known):
+            Conductor(authority).start(
+                number, GATE, at=at, reason=reason, evidence=evidence,
+                evidence_digest=evidence_digest,
+            )  # fmt: skip
+        return
+    basis: dict[str, Any] = {
+        "reason": reason,
+        "evidence": evidence,
+        "evidence_digest": evidence_digest,
+    }
     try:
         authority.promote(number, actor, at=at, expected=expected, **basis)
     except Denied as denied:
         if not needs_approval(denied):
             raise
         # One that decides or decided is not asked for again when its gate runs again.
-        if all(one.version != number for one in history(platform.registry, learner.name)):
+        if all(one.version != number for one in known):
             authority.request(number, actor, expected=expected, **basis)
 
 

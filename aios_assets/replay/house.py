@@ -108,7 +108,7 @@ class Houses:
         self.platform = Platform(settings)
         self._stack = ExitStack()
         self._house: House | None = None
-        self._scorer: tuple[int, Scorer] | None = None
+        self._scorers: dict[int, Scorer] = {}
 
     def __enter__(self) -> Houses:
         return self
@@ -138,10 +138,12 @@ class Houses:
 
         if number is None:
             return None
-        if self._scorer is None or self._scorer[0] != number:
+        if number not in self._scorers:
             registry = self.platform.registry
-            self._scorer = (number, load(registry, registry.get(self.name, number)))
-        return self._scorer
+            # A partition has a champion and a challenger at most.
+            self._scorers = dict(list(self._scorers.items())[-1:])
+            self._scorers[number] = load(registry, registry.get(self.name, number))
+        return number, self._scorers[number]
 
     def _open(self, code_version: str) -> House:
         stored = self.platform.lake(self.name)

@@ -18,6 +18,7 @@ from aios.errors import AiosError
 from aios.lake import Lake
 from aios.steps import Step
 from aios.windows import Window
+from aios_assets.lifecycle.assignment import Assignment, kept
 from aios_assets.lifecycle.decisions import decide_window
 from aios_assets.lifecycle.features import make_features
 from aios_assets.lifecycle.predictions import score_window
@@ -50,7 +51,7 @@ def make_again(
         make_features(automation, house.platform, window)
         _compare(house, "features", key, tally)
         _compare_views(house, key, tally)
-        score_window(automation, house.lake, window, houses.scorer(model), [])
+        _score(houses, house, window, model)
         _compare(house, "predictions", key, tally)
         decide_window(automation, house.lake, window)
         _compare(house, "decisions", key, tally)
@@ -60,6 +61,15 @@ def make_again(
         tally.lose(slice(None), f"what is stored of {key} does not fit together: {error}")
     finally:
         house.clear(key)
+
+
+def _score(houses: Houses, house: House, window: Window, model: int | None) -> None:
+    """Score a window with who decided it: the champion, and a challenger for its share."""
+    assignment = kept(house.stored, window.key) or Assignment(model)
+    canary = houses.scorer(assignment.challenger) if assignment.share else None
+    champion = houses.scorer(assignment.champion)
+    challengers = [canary] if canary else []
+    score_window(house.automation, house.lake, window, champion, challengers, assignment)
 
 
 def gives_features(houses: Houses, code_version: str, window: Window) -> bool:

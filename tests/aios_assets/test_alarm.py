@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 
 def change(version: int, week: int, kind: str = "promotion") -> Change:
     at = START + timedelta(weeks=week)
-    return Change(version, at, datetime(2026, 1, 1), "gate", "", "", None, kind)  # type: ignore[arg-type]
+    return Change("loans", version, at, datetime(2026, 1, 1), "gate", "", "", None, kind)  # type: ignore[arg-type]
 
 
 def verdict(status: str, *, alarm: int | None = None, batches: int = 3) -> PerformanceVerdict:

@@ -77,7 +77,8 @@ def test_the_champion_scores_and_challengers_stand_beside_it(case: Any) -> None:
     assert predictions["score"].to_list()[:5] == pytest.approx([0.0, 0.1, 0.2, 0.3, None])
     assert predictions["score_v4"][1] == 0.05
     assert predictions["feature_digest"].equals(features(10)["feature_digest"])
-    assert (scored.champion, scored.challengers, scored.rows, scored.missing) == (3, (4, 5), 10, 2)
+    assert scored.assignment.champion == 3
+    assert (scored.challengers, scored.rows, scored.missing) == ((4, 5), 10, 2)
 
 
 def test_without_a_champion_every_score_is_missing(case: Any) -> None:
@@ -89,7 +90,7 @@ def test_without_a_champion_every_score_is_missing(case: Any) -> None:
     assert predictions.schema["score"] == pl.Float64
     assert predictions.schema["model_version"] == pl.Int32
     assert predictions["score_v1"][1] == 0.1
-    assert (scored.champion, scored.missing) == (None, 4)
+    assert (scored.assignment.champion, scored.missing) == (None, 4)
 
 
 def test_many_chunks_give_what_one_gives(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from aios import clock
-from aios.errors import AiosError
+from aios.errors import AiosError, Stale
 from aios.identity.actors import GATE, REHEARSAL, ROLLOUT, Actor
 from model_registry import champion
 from model_registry.authority import Authority, needs_approval
-from model_registry.ledger import Stale
 from tests.model_registry.claims import (
     ALICE,
     ANN,

@@ -290,7 +290,7 @@ def test_champion_at_a_moment_is_the_one_promoted_before_it(registry):
 
 def changes_at(moments):
     return [
-        Change(number, at, at, "ada", "", "", None, "promotion")
+        Change("claims", number, at, at, "ada", "", "", None, "promotion")
         for number, at in enumerate(sorted(moments), start=1)
     ]
 
@@ -312,7 +312,7 @@ def test_deciding_version_is_the_last_that_took_effect_before(times, moment):
 def test_later_changes_do_not_alter_who_decided(times, moment, later):
     changes = changes_at(times)
     if later >= max([moment, *times]):
-        more = [*changes, Change(99, later, later, "ada", "", "", None, "promotion")]
+        more = [*changes, Change("claims", 99, later, later, "ada", "", "", None, "promotion")]
         assert deciding(more, moment) == deciding(changes, moment)
 
 
@@ -330,4 +330,4 @@ def test_rolling_back_is_a_stack(steps):
             if number is None:
                 continue
             stack.pop()
-        changes.append(Change(number, DAY[place], DAY[place], "ada", "", "", None, kind))
+        changes.append(Change("claims", number, DAY[place], DAY[place], "ada", "", "", None, kind))

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from aios import clock
-from aios.errors import AiosError
+from aios.errors import AiosError, Stale
 from aios.identity.actors import GATE, LOCAL, Actor
 from aios.identity.directory import Directory
 from model_registry import champion
 from model_registry.approvals import LASTING, requests
 from model_registry.authority import Authority, needs_approval
 from model_registry.champion import history
-from model_registry.ledger import Stale
 from model_registry.removal import forget
 from tests.model_registry.claims import (
     ALICE,

@@ -18,14 +18,13 @@ from typing import Any
 
 import pytest
 
-from aios.errors import AiosError
+from aios.errors import AiosError, Stale
 from aios.record.leaves import Act
 from aios.record.log import Log
 from aios.settings import PROJECT
 from model_registry import champion as champion_module
 from model_registry import ledger
 from model_registry.champion import alias_mismatch, champion, history, promote, restore_alias
-from model_registry.ledger import Stale
 from tests.aios.record.fresh import close, fresh_log
 from tests.model_registry.claims import ALICE, NAME, authority_at, authority_over, registry_at
 from tests.model_registry.opening import registry_in

@@ -214,4 +214,34 @@ OPERATIONS = [
     no(BOT, "manage_access", PLATFORM, "people_manage", managing(DAN, "add")),
 ]
 
-CASES = [*PROMOTION, *APPROVAL, *WAY_BACK, *DECISIONS, *OPERATIONS]
+DECLARED = Context("automatic", approval_declared=True)
+DECLARED_APPROVED = Context("automatic", [ANN], approval_declared=True)
+GROWING = Context("automatic", growing=True)
+
+ROLLING_OUT = [
+    yes(ALICE, "advance", TICKETS, "engineer_advances"),
+    no(OPS, "advance", TICKETS),
+    no(GATE, "advance", TICKETS, "", AUTOMATIC),
+    yes(ROLLOUT, "advance", TICKETS, "rollout_advances", AUTOMATIC),
+    no(ROLLOUT, "advance", TICKETS, "service_by_hand"),
+    yes(REHEARSAL, "advance", TICKETS, "rehearsal_advances", AUTOMATIC),
+    no(WATCH, "advance", TICKETS, "timer_promotes", AUTOMATIC),
+    no(ROLLOUT, "advance", CLAIMS, "four_eyes", AUTOMATIC),
+    yes(ROLLOUT, "advance", CLAIMS, "rollout_advances", Context("automatic", [ANN])),
+    yes(ROLLOUT, "advance", CLAIMS, "rollout_advances", GROWING),
+    yes(REHEARSAL, "advance", CLAIMS, "rehearsal_advances", AUTOMATIC),
+    no(ALICE, "advance", TICKETS, "declared_approval", DECLARED),
+    no(ROLLOUT, "promote", TICKETS, "declared_approval", DECLARED),
+    no(ROLLOUT, "promote", CLAIMS, "declared_approval four_eyes", DECLARED),
+    yes(ROLLOUT, "advance", TICKETS, "rollout_advances", DECLARED_APPROVED),
+    no(
+        ALICE,
+        "advance",
+        TICKETS,
+        "declared_approval",
+        Context("automatic", [ALICE], approval_declared=True),
+    ),
+    yes(REHEARSAL, "advance", TICKETS, "rehearsal_advances", DECLARED),
+]
+
+CASES = [*PROMOTION, *ROLLING_OUT, *APPROVAL, *WAY_BACK, *DECISIONS, *OPERATIONS]

@@ -1,0 +1,132 @@
+"""Shadow: what the challenger would decide of each event, beside the champion, kept apart."""
+
+from collections import Counter
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from aios.automation import Automation
+from aios.lake import Lake
+from aios.windows import Window
+from aios_assets.lifecycle.assignment import Assignment, kept
+from aios_assets.lifecycle.common import (
+    asset_options,
+    check_result,
+    check_spec,
+    markdown_table,
+    row_metadata,
+    stage,
+    windows_of,
+)
+from aios_assets.resources import Platform
+
+DATASET = "shadow"
+
+
+def shadow_window(automation: Automation, lake: Lake, window: Window) -> Counter[tuple[str, str]]:
+    """Store what champion and challenger decide of each event of a window, where both scored.
+
+    Columns: id, entity, `event_time`, `known_at`, `revision`, `champion` and `challenger` (their
+    versions), `champion_score`, `challenger_score`, `champion_outcome`, `challenger_outcome`,
+    `canary` (whether the challenger decided it). Empty where no rollout was under way.
+
+    Returns:
+        The number of events by both outcomes.
+    """
+    assignment = kept(lake, window.key) or Assignment(None)
+    policy = automation.policy
+    inputs = [name for name in policy.inputs if name != "score"]
+    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
+    row = list(dict.fromkeys(row))
+    of_both = [f"score_v{assignment.champion}", f"score_v{assignment.challenger}"]
+    scored = assignment.challenger is not None and _has(lake, window, of_both)
+    of_both = of_both if scored else ["champion_score", "challenger_score"]
+    columns = [*row, "model_version", *(of_both if scored else [])]
+    features = lake.stream("features", window.key, inputs)
+    pairs: Counter[tuple[str, str]] = Counter()
+    with lake.writer(DATASET, window.key) as write:
+        for predictions in lake.stream("predictions", window.key, columns):
+            known = next(features) if inputs else pl.DataFrame()
+            if not scored:
+                predictions = predictions.clear().with_columns(
+                    pl.lit(None, dtype=pl.Float64).alias(name) for name in of_both
+                )
+                known = known.clear()
+            names = zip(("champion", "challenger"), of_both, strict=True)
+            outcomes = {
+                f"{who}_outcome": policy.decide(
+                    predictions.select(pl.col(column).fill_nan(None).alias("score")).hstack(
+                        known.get_columns()
+                    )
+                )["outcome"]
+                for who, column in names
+            }
+            block = predictions.select(
+                *row,
+                pl.lit(assignment.champion, dtype=pl.Int32).alias("champion"),
+                pl.lit(assignment.challenger, dtype=pl.Int32).alias("challenger"),
+                pl.col(of_both[0]).fill_nan(None).alias("champion_score"),
+                pl.col(of_both[1]).fill_nan(None).alias("challenger_score"),
+                *(values.alias(name) for name, values in outcomes.items()),
+                (pl.col("model_version") == (assignment.challenger or 0)).alias("canary"),
+            )
+            pairs.update(block.select("champion_outcome", "challenger_outcome").iter_rows())
+            write(block)
+    return pairs
+
+
+def _has(lake: Lake, window: Window, columns: list[str]) -> bool:
+    schema = pl.read_parquet_schema(lake.path("predictions", window.key))
+    return set(columns) <= schema.keys()
+
+
+def seconds_of(lake: Lake, key: str) -> dict[str, np.ndarray] | None:
+    """Return the seconds a row of champion and challenger by slice; None where not measured."""
+    if not lake.has("timing", f"shadow-{key}", "json"):
+        return None
+    found = lake.read_json("timing", f"shadow-{key}")
+    return {who: np.array(values) for who, values in found.items()}
+
+
+def build_shadow(automation: Automation) -> dg.AssetsDefinition:
+    """Build the `shadow` asset."""
+
+    @dg.asset(
+        **asset_options(automation, DATASET, kinds={"polars", "policy"}),
+        deps=[[automation.name, "predictions"], [automation.name, "features"]],
+        description="What the version in rollout would decide of each event, beside what the "
+        "champion decides. Kept apart from the decisions: nothing acts on it. Empty while no "
+        "rollout is under way.",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            check_spec(automation, DATASET, "scored", "The challenger scored every event.")
+        ],
+    )
+    def shadow(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
+        lake = platform.lake(automation.name)
+        pairs: Counter[tuple[str, str]] = Counter()
+        with stage(DATASET):
+            keys = [window.key for window in windows_of(context, automation)]
+            for key in keys:
+                pairs += shadow_window(automation, lake, automation.window(key))
+        last = kept(lake, keys[-1]) or Assignment(None)
+        frame = lake.read(DATASET, keys[-1])
+        missing = frame["challenger_score"].null_count() - frame["champion_score"].null_count()
+        return dg.MaterializeResult(
+            metadata={
+                **row_metadata(frame, frame.height),
+                "challenger": f"version {last.challenger}" if last.challenger else "none",
+                "share": last.share,
+                "decided by the challenger": int(frame["canary"].sum()),
+                "outcomes": markdown_table(
+                    ["champion", "challenger", "events"],
+                    [(*pair, rows) for pair, rows in sorted(pairs.items())],
+                ),
+            },
+            check_results=[check_result("scored", missing <= 0, rows_without_score=missing)],
+        )
+
+    return shadow

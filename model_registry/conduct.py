@@ -1,0 +1,306 @@
+"""How rollouts are conducted: from a verdict to the next move, allowed, made and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from aios.errors import AiosError
+from aios.identity.access import Denied
+from aios.identity.actors import ROLLOUT, Actor
+from model_registry import approvals, champion
+from model_registry.authority import needs_approval
+from model_registry.findings import Finding
+from model_registry.loading import verify
+from model_registry.rollout import (
+    UNDER_WAY,
+    Basis,
+    Move,
+    To,
+    latest,
+    move,
+    moves,
+    queued,
+    under_way,
+)
+from model_registry.verdicts import passed
+
+if TYPE_CHECKING:
+    from aios.rollouts import Rollout
+    from model_registry.authority import Authority
+
+CHALLENGER_ALIAS = "challenger"
+ROLLOUT_TAG = "aios.rollout"
+
+
+def next_move(declared: Rollout, here: Move, found: Finding) -> To | None:
+    """Return where a version under way goes by what was found of it; None where it stays.
+
+    Worse ends the rollout from any stage. A stage is left forward only by a verdict on a partition
+    of that stage, and the last one only by a verdict that is not provisional. Without a verdict
+    for `patience` partitions the rollout ends: nothing decides that could not be measured.
+    """
+    back: Literal["rejected", "rolled_back"] = "rolled_back" if here.share else "rejected"
+    if found.status == "worse":
+        return To(here.version, back)
+    if here.state == "paused":
+        return None
+    if found.status == "insufficient" or (found.provisional and _is_last(declared, here)):
+        return To(here.version, back) if found.partitions >= declared.patience else None
+    if not found.partitions:
+        return None
+    larger = [share for share in declared.canary if share > here.share]
+    return To(here.version, "canary", larger[0]) if larger else To(here.version, "champion", 1.0)
+
+
+def _is_last(declared: Rollout, here: Move) -> bool:
+    return not any(share > here.share for share in declared.canary)
+
+
+@dataclass(frozen=True)
+class Conductor:
+    """The rollouts of one automation's model.
+
+    Attributes:
+        authority: Who may change its champion.
+        blocked: Returns why no version may be given decisions now; None where nothing is against
+            it. Asked before every step forward.
+    """
+
+    authority: Authority
+    blocked: Callable[[], str | None] = lambda: None
+
+    @property
+    def declared(self) -> Rollout:
+        """How versions roll out.
+
+        Raises:
+            AiosError: The automation declares no rollout.
+        """
+        declared: Rollout | None = getattr(self.authority.learner.spec, "rollout", None)
+        if declared is None:
+            raise AiosError(
+                "it declares no rollout: a version is promoted at once",
+                where=self._name,
+                fix="Declare 'rollout' in its defs.yaml, or use 'aios promote'.",
+            )
+        return declared
+
+    def moves(self) -> list[Move]:
+        """Return every move so far, oldest first."""
+        return moves(self.authority.registry.log, self._name)
+
+    def start(self, number: int, actor: Actor, *, at: datetime, reason: str, **why: Any) -> Move:
+        """Let a version that passed the gate go into shadow, or wait for the one under way.
+
+        A newer version waits for the one under way, or takes its place, as declared.
+
+        Raises:
+            AiosError: It did not pass the gate, does not load, or cannot start from where it
+                stands. Nothing is changed then.
+        """
+        registry, known = self.authority.registry, self.moves()
+        version = registry.get(self._name, number)
+        if not passed(registry.log, version):
+            raise AiosError(
+                "it did not pass the gate",
+                where=version.label,
+                fix="Start a version in stage 'gated'; see its card for the gate's reasons.",
+            )
+        stand = latest(known).get(number)
+        if stand and stand.state in ("queued", *UNDER_WAY):
+            return stand
+        verify(registry, version)
+        here = under_way(known)
+        # Only the newest waits: what it was trained on holds all that the others knew.
+        to = [To(one, "superseded") for one in queued(known)]
+        if here and self.declared.newer == "supersede":
+            to.append(To(here.version, "superseded"))
+            here = None
+        to.append(To(number, "queued" if here else "shadow"))
+        return self._move(known, to, Basis(str(actor), at, reason, **why))[-1]
+
+    def advance(self, to: To, actor: Actor, *, at: datetime, reason: str, **why: Any) -> str:
+        """Let the version under way decide a larger share, or become champion.
+
+        Returns:
+            What was done, in words: where an approval is needed, it is asked for.
+
+        Raises:
+            Denied: The rules do not allow it.
+            AiosError: It cannot be done; nothing is changed.
+        """
+        known = self.moves()
+        if why_not := self.blocked():
+            raise AiosError(
+                f"no version may be given decisions now: {why_not}",
+                where=f"{self._name} version {to.version}",
+                fix="Mend the cause; the rollout goes on by itself then.",
+            )
+        authority = self.authority
+        basis: dict[str, Any] = {"reason": reason, **why}
+        step: approvals.Step = "champion" if to.state == "champion" else "canary"
+        seen = self._champion() or 0
+        try:
+            if step == "champion":
+                authority.promote(to.version, actor, at=at, expected=seen, **basis)
+            else:
+                stand = latest(known).get(to.version)
+                growing = stand is not None and stand.share > 0
+                granted = authority.check_step(to.version, actor, step, growing=growing)
+                approved_by = tuple(sorted({one.verdict_by for one in granted}))
+                self._move(known, [to], Basis(str(actor), at, **basis, approved_by=approved_by))
+                for one in granted:
+                    approvals.close(authority.registry.log, one.number, "done")
+        except Denied as denied:
+            if not needs_approval(denied):
+                raise
+            asked = authority.request(to.version, actor, expected=seen, step=step, **basis)
+            return f"version {to.version} waits for an approval: request {asked.number}"
+        self.mirror()
+        share = f" of {to.share:.0%}" if to.state == "canary" else ""
+        return f"version {to.version} is in {to.state}{share}"
+
+    def end(self, actor: Actor, *, at: datetime, reason: str, **why: Any) -> Move:
+        """Take the version under way out: the champion decides everything again.
+
+        Raises:
+            Denied: The rules do not allow it.
+            AiosError: No version is under way.
+        """
+        known = self.moves()
+        here = self._here(known)
+        self.authority.check("rollback", actor)
+        to = To(here.version, "rolled_back" if here.share else "rejected")
+        return self._move(known, [to], Basis(str(actor), at, reason, **why))[-1]
+
+    def pause(self, actor: Actor, *, at: datetime, reason: str) -> Move:
+        """Let the champion decide everything until the rollout is resumed.
+
+        Raises:
+            Denied: The rules do not allow it.
+            AiosError: No version is under way.
+        """
+        known = self.moves()
+        here = self._here(known)
+        self.authority.check("rollback", actor)
+        to = To(here.version, "paused", here.share)
+        return self._move(known, [to], Basis(str(actor), at, reason))[-1]
+
+    def resume(self, actor: Actor, *, at: datetime, reason: str) -> str:
+        """Let a paused version go on where it was.
+
+        Raises:
+            Denied: The rules do not allow it.
+            AiosError: No version is paused.
+        """
+        known = self.moves()
+        here = self._here(known)
+        if here.state != "paused":
+            raise AiosError(
+                f"version {here.version} is in {here.state}, not paused",
+                where=self._name,
+                fix="Nothing to do.",
+            )
+        if here.share:
+            return self.advance(To(here.version, "canary", here.share), actor, at=at, reason=reason)
+        self._move(known, [To(here.version, "shadow")], Basis(str(actor), at, reason))
+        return f"version {here.version} is in shadow"
+
+    def tick(self, findings: Sequence[Finding], actor: Actor, *, at: datetime) -> list[str]:
+        """Do what the newest findings call for; say what was done, and why nothing was.
+
+        A finding about a stage that a version has left moves nothing, so that a tick that is
+        repeated, or killed and run again, moves each version once.
+        """
+        said: list[str] = []
+        by_version = {one.version: one for one in findings}
+        stand = latest(self.moves())
+        deciding = stand.get(self._champion() or 0)
+        if deciding and deciding.state == "champion":
+            found = by_version.get(deciding.version)
+            if found and found.leaf == deciding.leaf and found.status == "worse":
+                back = self.authority.rollback(ROLLOUT, at=at, **_why(found))
+                said.append(f"version {deciding.version} was rolled back: {back.label} decides")
+        here = under_way(self.moves())
+        if here is None:
+            said += self._start_next(actor, at)
+        elif (found := by_version.get(here.version)) and found.leaf == here.leaf:
+            said += self._act(here, found, actor, at)
+        self.mirror()
+        return said
+
+    def mirror(self) -> None:
+        """Make MLflow's alias `challenger` and the versions' tags say what the moves say."""
+        registry, known = self.authority.registry, self.moves()
+        here, client = under_way(known), registry.client
+        found = client.search_registered_models(filter_string=f"name='{self._name}'")
+        if not found:
+            return
+        aliased = found[0].aliases.get(CHALLENGER_ALIAS)
+        if here is None and aliased is not None:
+            client.delete_registered_model_alias(self._name, CHALLENGER_ALIAS)
+        elif here is not None and str(aliased) != str(here.version):
+            client.set_registered_model_alias(self._name, CHALLENGER_ALIAS, str(here.version))
+        for version in registry.versions(self._name) if known else []:
+            last = latest(known).get(version.number)
+            text = _in_words(last) if last else ""
+            if version.tags.get(ROLLOUT_TAG, "") != text:
+                client.set_model_version_tag(self._name, str(version.number), ROLLOUT_TAG, text)
+
+    def _act(self, here: Move, found: Finding, actor: Actor, at: datetime) -> list[str]:
+        to = next_move(self.declared, here, found)
+        if to is None:
+            return []
+        try:
+            if to.state in ("rejected", "rolled_back"):
+                self._move(self.moves(), [to], Basis(str(ROLLOUT), at, **_why(found)))
+                return [f"version {to.version} is {to.state.replace('_', ' ')}: {found.text}"]
+            return [self.advance(to, actor, at=at, **_why(found))]
+        except AiosError as error:
+            # What is in the way of a step forward leaves everything as it is: the next tick tries.
+            return [f"version {here.version} stays in {here.state}: {error}"]
+
+    def _start_next(self, actor: Actor, at: datetime) -> list[str]:
+        known = self.moves()
+        for number in queued(known)[:1]:
+            basis = Basis(str(actor), at, "its turn came")
+            self._move(known, [To(number, "shadow")], basis)
+            return [f"version {number} is in shadow"]
+        return []
+
+    def _move(self, known: Sequence[Move], to: Sequence[To], basis: Basis) -> list[Move]:
+        log = self.authority.registry.log
+        made = move(log, self._name, known, self._champion(), to, basis)
+        log.settle()
+        self.mirror()
+        return made
+
+    def _here(self, known: Sequence[Move]) -> Move:
+        here = under_way(known)
+        if here is None:
+            raise AiosError("no version is under way", where=self._name, fix="See 'aios rollout'.")
+        return here
+
+    def _champion(self) -> int | None:
+        changes = champion.history(self.authority.registry, self._name)
+        return changes[-1].version if changes else None
+
+    @property
+    def _name(self) -> str:
+        return self.authority.learner.name
+
+
+def _why(found: Finding) -> dict[str, Any]:
+    return {
+        "reason": found.text,
+        "evidence": found.evidence,
+        "evidence_digest": found.digest,
+    }
+
+
+def _in_words(last: Move) -> str:
+    share = f" {last.share:.0%}" if last.state in ("canary", "paused") and last.share else ""
+    return f"{last.state.replace('_', ' ')}{share}"

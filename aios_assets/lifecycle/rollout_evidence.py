@@ -12,7 +12,7 @@ from aios.automation import Automation
 from aios.lake import Lake
 from aios.rollouts import OF_LABELS, Rollout, Watched
 from aios.statistics.maturity import DelayCurve
-from aios.windows import Window
+from aios.windows import Window, windows_between
 from aios_assets.lifecycle.shadow import seconds_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from model_registry.rollout import Move
 
 _APPROVE, _BLOCK, _REVIEW = "approve", "block", "review"
-_HOUR = 3600.0
-# The error rate is spent half on the whole rollout and half on what is looked at apart.
-SPENT = {"whole": 0.5, "canary": 0.25, "watch": 0.25}
 
 
 @dataclass(frozen=True)
@@ -44,45 +41,31 @@ class Subject:
         """Where it stands."""
         return self.run[-1]
 
-    @property
-    def phase(self) -> str:
-        """What is looked at apart from the whole: `canary`, `watch`; `whole` in shadow."""
-        if self.here.state == "champion":
-            return "watch"
-        return "canary" if self.here.share else "whole"
 
-    @property
-    def since(self) -> datetime:
-        """When its present phase began."""
-        if self.phase == "canary":
-            return next(move.at for move in self.run if move.share)
-        return self.here.at
-
-
-@dataclass
+@dataclass(frozen=True)
 class Rows:
-    """The rows of a subject, in the order in which they are judged.
+    """The rows of a version in rollout, in the order of their partitions.
 
     Attributes:
-        frame: Rows of `shadow`, seen from the version: `own_score`, `own_outcome`, `other_score`,
-            `other_outcome`, `event_time`, `known_at`, `partition`, `apart` (of the present phase),
-            `label` and `label_known_at` where known.
-        seconds: Relative extra time of the version by slice, with whether it is of the phase.
+        frame: The id, `own_score`, `own_outcome` (the version's), `other_score`, `other_outcome`
+            (the champion's beside it), `event_time`, `known_at`, `began` (start of the row's
+            partition), and `label`, `label_known_at` where known.
+        seconds: Relative extra time of the version by slice of rows.
     """
 
     frame: pl.DataFrame
-    seconds: dict[bool, list[float]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
 
 
 def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window) -> Rows:
     """Collect the paired rows of a subject and the labels known at the window's end."""
     version, identity = subject.here.version, automation.spec.id
-    frames, seconds = [], {True: [0.0][:0], False: [0.0][:0]}
+    frames: list[pl.DataFrame] = []
+    seconds: list[float] = []
     for key in subject.keys:
         frame = lake.read("shadow", key)
         own = bool(frame["challenger"][0] == version)
         names = ("challenger", "champion") if own else ("champion", "challenger")
-        apart = automation.window(key).end > subject.since
         frames.append(
             frame.select(
                 identity,
@@ -92,13 +75,11 @@ def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window
                     for what in ("score", "outcome")
                 ),
                 *("event_time", "known_at"),
-                pl.lit(key).alias("partition"),
-                pl.lit(apart).alias("apart"),
+                pl.lit(automation.window(key).start).alias("began"),
             )
         )
         if (found := seconds_of(lake, key)) is not None:
-            ratio = found[names[0]] / np.maximum(found[names[1]], 1e-12) - 1
-            seconds[apart] += ratio.tolist()
+            seconds += (found[names[0]] / np.maximum(found[names[1]], 1e-12) - 1).tolist()
     labels = pl.concat(
         [
             lake.read("labels", key).rename({"known_at": "label_known_at"})
@@ -110,19 +91,31 @@ def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window
     return Rows(frame, seconds)
 
 
+def starts_of(automation: Automation, subject: Subject, window: Window) -> list[datetime]:
+    """Return the start of every partition after the first that a subject was scored in."""
+    cadence = automation.spec.cadence
+    begun = windows_between(cadence, automation.window(subject.keys[0]).end, window.end)
+    return [one.start for one in begun]
+
+
 def series_of(
-    automation: Automation, rows: Rows, curve: DelayCurve | None, phase: str, end: datetime
+    automation: Automation,
+    rows: Rows,
+    curve: DelayCurve | None,
+    starts: Sequence[datetime],
+    end: datetime,
 ) -> "tuple[list[Series], dict[str, float]]":
     """Return the series that a version is judged by.
 
-    Every metric is judged over the whole rollout and, in canary and after promotion, over that
-    phase alone, so that a long good shadow does not hide a bad canary.
+    Every metric is judged over the whole rollout, and once more from each of `starts` on, so that
+    a long good beginning does not hide what turned bad later. Half of the error rate is spent on
+    the whole; of the other half, the k-th start has the share 1 / (k (k + 1)).
 
     Args:
         automation: Whose version.
         rows: Its paired rows.
         curve: How long labels take; None where that is not known.
-        phase: `whole` in shadow, `canary` or `watch`.
+        starts: From when on else; a metric of labels counts those learned from then on.
         end: The moment of the verdict, UTC-naive.
 
     Returns:
@@ -132,11 +125,13 @@ def series_of(
     assert declared
     measured = _Measures(automation, declared, rows, curve, end)
     series: list[Series] = []
-    for scope in dict.fromkeys(["whole", phase]):
+    for k, start in enumerate([None, *starts]):
+        share = 0.5 / (k * (k + 1)) if k else 0.5
+        scope = f"since {start:%Y-%m-%d}" if start else "whole"
         for name, watched in declared.metrics.items():
             series += [
-                replace(one, scope=scope, weight=SPENT[scope] * one.weight / len(declared.metrics))
-                for one in measured.series(name, watched, apart=scope != "whole")
+                replace(one, scope=scope, weight=share * one.weight / len(declared.metrics))
+                for one in measured.series(name, watched, start)
             ]
     return series, measured.level
 
@@ -179,21 +174,20 @@ class _Measures:
         self.curve, self.end = curve, end
         self.level: dict[str, float] = {}
 
-    def series(self, name: str, watched: Watched, *, apart: bool) -> "Iterable[Series]":
-        """Return the series of a metric over the whole rollout, or over the phase apart."""
-        from model_registry.judge import Series
-
-        frame = self.rows.frame.filter("apart") if apart else self.rows.frame
-        of_labels = name in OF_LABELS
-        matured = 1.0
-        if of_labels:
-            matured = self._matured(frame)
+    def series(self, name: str, watched: Watched, start: datetime | None) -> "Iterable[Series]":
+        """Return the series of a metric over the whole rollout, or from a start on."""
+        frame, matured = self.rows.frame, 1.0
+        if name in OF_LABELS:
             # In the order in which they were learned: what is judged only grows at its end.
-            frame = frame.drop_nulls("label").sort("label_known_at", maintain_order=True)
-        # The phase apart can end a rollout; that it was measured is asked of the whole.
-        critical = watched.critical and not apart
+            known = frame.drop_nulls("label").sort("label_known_at", maintain_order=True)
+            matured = self._matured(frame)
+            frame = known.filter(pl.col("label_known_at") >= start) if start else known
+        elif start:
+            frame = frame.filter(pl.col("began") >= start)
+        # What came later can end a rollout; that it was measured is asked of the whole.
+        critical = watched.critical and start is None
         measure: Callable[..., list[Series]] = getattr(self, f"_{name}")
-        for one in measure(frame, watched.margin, apart):
+        for one in measure(frame, watched.margin):
             yield replace(one, metric=one.metric or name, critical=critical, matured=matured)
 
     def _matured(self, frame: pl.DataFrame) -> float:
@@ -204,7 +198,7 @@ class _Measures:
             return 0.0
         return float(np.mean(self.curve.matured(np.maximum(age.to_numpy(), 0.0))))
 
-    def _loss(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _loss(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         own, other = (
             ((frame[f"{side}_score"] - frame["label"]) ** 2).to_numpy() for side in ("own", "other")
         )
@@ -222,7 +216,7 @@ class _Measures:
             return [Series("", own - other, margin=1.0, due=len(own), error=why)]
         return [Series("", (own - other) / level, margin=margin, due=len(own))]
 
-    def _override_rate(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _override_rate(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         from model_registry.judge import Series
 
         if self.automation.spec.task != "classification":
@@ -237,13 +231,13 @@ class _Measures:
 
         return [Series("", (wrong("own") - wrong("other")).to_numpy(), margin=margin)]
 
-    def _disagreement(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _disagreement(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         from model_registry.judge import Series
 
         differs = (frame["own_outcome"] != frame["other_outcome"]).cast(pl.Float64)
         return [Series("", differs.to_numpy(), margin=margin, limit=margin)]
 
-    def _decision_mix(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _decision_mix(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         from model_registry.judge import Series
 
         outcomes = sorted({*frame["own_outcome"], *frame["other_outcome"]} - {None})
@@ -264,7 +258,7 @@ class _Measures:
             ]
         return found
 
-    def _score_shift(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _score_shift(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         from model_registry.judge import Series
 
         spread = frame["other_score"].std()
@@ -273,22 +267,20 @@ class _Measures:
         shift = ((frame["own_score"] - frame["other_score"]).abs() / spread).to_numpy()
         return [Series("", shift, margin=margin, limit=margin)]
 
-    def _errors(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _errors(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         from model_registry.judge import Series
 
         own, other = (frame[f"{side}_score"].is_null() for side in ("own", "other"))
         harm = own.cast(pl.Float64) - other.cast(pl.Float64)
         return [Series("", harm.to_numpy(), margin=margin)]
 
-    def _latency(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _latency(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         from model_registry.judge import Series
 
-        seconds = self.rows.seconds.get(True, []) + (
-            [] if apart else self.rows.seconds.get(False, [])
-        )
-        return [Series("", np.array(seconds), margin=margin, limit=margin)]
+        seconds = np.array(self.rows.seconds if frame.height == self.rows.frame.height else [])
+        return [Series("", seconds, margin=margin, limit=margin)]
 
-    def _cost(self, frame: pl.DataFrame, margin: float, apart: bool) -> "list[Series]":
+    def _cost(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         costs = self.automation.spec.costs
         if costs is None:
             return []

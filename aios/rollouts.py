@@ -67,7 +67,8 @@ class Rollout(Model):
     rollout of an equal version is ended as worse, over all looks, metrics and stages. A verdict on
     labels is provisional until the share `matured` of them is known; late labels can take the
     version back for the time `reopen` after its promotion. A stage that comes to no verdict in
-    `patience` partitions ends the rollout.
+    `patience` partitions ends the rollout. A newer version waits for the one under way (`queue`),
+    takes its place (`supersede`), or does so where the gate finds it surely `better` than that one.
     """
 
     canary: list[Share] = [0.05, 0.25, 0.5]
@@ -78,7 +79,7 @@ class Rollout(Model):
     matured: Share = 0.8
     reopen: Duration = timedelta(days=60)
     patience: Annotated[int, Field(ge=1)] = 12
-    newer: Literal["queue", "supersede"] = "queue"
+    newer: Literal["better", "queue", "supersede"] = "better"
     approvals: list[Literal["canary", "champion"]] = []
     targets: Targets | None = None
 

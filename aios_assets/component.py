@@ -11,6 +11,7 @@ from aios.learner import ModelStep, learners, model_steps
 from aios.settings import Settings
 from aios_assets.lifecycle.decisions import build_decisions
 from aios_assets.lifecycle.drift import build_drift_report, watched_features
+from aios_assets.lifecycle.drill import build_rollback_drill
 from aios_assets.lifecycle.events import build_events
 from aios_assets.lifecycle.extraction import (
     build_extraction_candidate,
@@ -31,6 +32,7 @@ from aios_assets.lifecycle.steps import build_step
 from aios_assets.lifecycle.training import build_candidate, build_training_set
 from aios_assets.lifecycle.truth import build_truth
 from jobs.batch import build_batch_job, build_schedule
+from jobs.drill import build_drill_job, build_drill_schedule
 from jobs.retrain import build_retrain_job
 from sensors.new_data import build_new_data_sensor
 from sensors.retrain import build_retrain_sensor
@@ -90,9 +92,17 @@ class Automation(dg.Component):
                 *_own_model(declared),
                 *([build_shadow(declared), build_rollout_report(declared)] if rollout else []),
                 *(asset for learner in model_steps(declared) for asset in _model_of_step(learner)),
+                *(build_rollback_drill(declared, one) for one in learning),
             ],
-            jobs=[build_batch_job(declared), *(build_retrain_job(declared, o) for o in learning)],
-            schedules=[build_schedule(declared)],
+            jobs=[
+                build_batch_job(declared),
+                *(build_retrain_job(declared, one) for one in learning),
+                *(build_drill_job(declared, one) for one in learning),
+            ],
+            schedules=[
+                build_schedule(declared),
+                *(build_drill_schedule(one) for one in learning),
+            ],
             sensors=[
                 build_new_data_sensor(declared),
                 *(build_retrain_sensor(declared, one) for one in learning),

@@ -236,16 +236,19 @@ def _change(
 def _align(registry: Registry, automation: str, changes: Sequence[Change]) -> None:
     """Make aliases, stages and approvals follow the history; writes only what differs."""
     aliases = _aliases(registry, automation)
+    versions = registry.versions(automation)
+    known = {version.number for version in versions}
     for alias, number in _wanted(changes).items():
         if aliases.get(alias) == number:
             continue
         if number is None:
             registry.client.delete_registered_model_alias(automation, alias)
-        else:
+            continue
+        if number not in known:
             registry.get(automation, number)  # says so clearly where somebody deleted it
-            registry.client.set_registered_model_alias(automation, alias, str(number))
+        registry.client.set_registered_model_alias(automation, alias, str(number))
     present = changes[-1].version if changes else None
-    for version in registry.versions(automation):
+    for version in versions:
         _approve(registry, version, changes)
         if version.number == present and version.stage != "champion":
             registry.set_stage(version, "champion")

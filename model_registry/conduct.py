@@ -39,8 +39,9 @@ def next_move(declared: Rollout, here: Move, found: Finding) -> To | None:
     """Return where a version under way goes by what was found of it; None where it stays.
 
     Worse ends the rollout from any stage. A stage is left forward only by a verdict on a partition
-    of that stage, and the last one only by a verdict that is not provisional. Without a verdict
-    for `patience` partitions the rollout ends: nothing decides that could not be measured.
+    of that stage, and the last one only by a verdict that is not provisional; a version in canary
+    that is surely better is through. Without a verdict for `patience` partitions the rollout ends:
+    nothing decides that could not be measured.
     """
     back: Literal["rejected", "rolled_back"] = "rolled_back" if here.share else "rejected"
     if found.status == "worse":
@@ -52,7 +53,11 @@ def next_move(declared: Rollout, here: Move, found: Finding) -> To | None:
     if not found.partitions:
         return None
     larger = [share for share in declared.canary if share > here.share]
-    return To(here.version, "canary", larger[0]) if larger else To(here.version, "champion", 1.0)
+    # Who is surely better need not prove again with each share that it is not worse.
+    arrived = here.state == "canary" and found.status == "better" and not found.provisional
+    if larger and not arrived:
+        return To(here.version, "canary", larger[0])
+    return To(here.version, "champion", 1.0)
 
 
 def _is_last(declared: Rollout, here: Move) -> bool:
@@ -92,10 +97,27 @@ class Conductor:
         """Return every move so far, oldest first."""
         return moves(self.authority.registry.log, self._name)
 
-    def start(self, number: int, actor: Actor, *, at: datetime, reason: str, **why: Any) -> Move:
+    def start(
+        self,
+        number: int,
+        actor: Actor,
+        *,
+        at: datetime,
+        reason: str,
+        better: bool = False,
+        **why: Any,
+    ) -> Move:
         """Let a version that passed the gate go into shadow, or wait for the one under way.
 
         A newer version waits for the one under way, or takes its place, as declared.
+
+        Args:
+            number: The version.
+            actor: Who lets it.
+            at: From when on, UTC-naive.
+            reason: In words.
+            better: Whether it was found surely better than the one under way.
+            why: The evidence and its digest.
 
         Raises:
             AiosError: It did not pass the gate, does not load, or cannot start from where it
@@ -116,7 +138,9 @@ class Conductor:
         here = under_way(known)
         # Only the newest waits: what it was trained on holds all that the others knew.
         to = [To(one, "superseded") for one in queued(known)]
-        if here and self.declared.newer == "supersede":
+        if here and (
+            self.declared.newer == "supersede" or (better and self.declared.newer == "better")
+        ):
             to.append(To(here.version, "superseded"))
             here = None
         to.append(To(number, "queued" if here else "shadow"))

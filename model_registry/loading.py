@@ -8,8 +8,8 @@ from typing import TypeVar
 from aios import clock
 from aios.errors import AiosError
 from aios.record.leaves import Act
-from model_registry import formats, parts
-from model_registry.artifacts import Damaged, unchanged_files
+from model_registry import standby
+from model_registry.artifacts import Damaged
 from model_registry.ledger import changes, line
 from model_registry.registry import ModelVersion, Registry
 
@@ -17,14 +17,12 @@ Loaded = TypeVar("Loaded")
 
 
 def verify(registry: Registry, version: ModelVersion) -> None:
-    """Load a version once.
+    """Load a version, or find it in memory with its files as they were.
 
     Raises:
         AiosError: It does not load; says why, and what to do.
     """
-    with unchanged_files(registry, version) as directory:
-        kind = parts if (directory / parts.PARTS_FILE).exists() else formats
-        kind.load_from(directory, version)
+    standby.load(registry, version)
 
 
 def load_or_before(

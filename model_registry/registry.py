@@ -155,10 +155,9 @@ class Registry:
         Raises:
             AiosError: The automation or the version does not exist; says which do.
         """
+        if version := self._find(automation, number):
+            return version
         known = self.versions(automation)
-        for version in known:
-            if version.number == number:
-                return version
         if known:
             have = ", ".join(str(version.number) for version in known)
             raise AiosError(
@@ -172,6 +171,17 @@ class Registry:
             where="model registry",
             fix=f"train it first, or name an automation that has versions: {have}",
         )
+
+    def _find(self, automation: str, number: int) -> ModelVersion | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            row = self.client.get_model_version(automation, str(number))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return _version(row) if KEY_TAG in row.tags else None
 
     def set_stage(self, version: ModelVersion, stage: Stage) -> None:
         """Note how far a version has come; what the gate says of it goes on record as well."""

@@ -1,5 +1,6 @@
 """The sensor that takes versions through their rollouts, and back."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -7,6 +8,7 @@ import dagster as dg
 from aios import clock
 from aios.alarms import raise_alarm
 from aios.automation import Automation
+from aios.errors import AiosError
 from aios.identity.actors import REHEARSAL, ROLLOUT
 from aios_assets.resources import Platform
 
@@ -21,13 +23,34 @@ def conductor_of(automation: Automation, platform: Platform) -> "Conductor":
     from model_registry.authority import Authority
     from model_registry.conduct import Conductor
 
-    return Conductor(Authority(platform.registry, platform.access, automation))
+    authority = Authority(platform.registry, platform.access, automation)
+    return Conductor(authority, lambda: blocked(automation, platform))
+
+
+def blocked(automation: Automation, platform: Platform) -> str | None:
+    """Return why no version may be given decisions now; None where nothing is against it.
+
+    A rollback drill that failed, or gates below the declared targets. A rehearsal decides nothing.
+    """
+    from model_registry import armed, standby
+
+    if clock.rehearsing():
+        return None
+    if failed := standby.blocked(platform.lake(automation.name)):
+        return failed
+    declared = automation.spec.rollout
+    if declared is None or declared.targets is None:
+        return None
+    return armed.below_target(
+        platform.log, automation.name, declared.targets, code_version=automation.code_version
+    )
 
 
 def tick(automation: Automation, platform: Platform, at: "datetime") -> list[str]:
     """Do what the newest report calls for; say what was done."""
     from model_registry.findings import newest
 
+    keep_warm(automation, platform)
     name, actor = automation.name, REHEARSAL if clock.rehearsing() else ROLLOUT
     found = newest(platform.log, platform.lake(name), name)
     said = conductor_of(automation, platform).tick(found, actor, at=at)
@@ -35,6 +58,17 @@ def tick(automation: Automation, platform: Platform, at: "datetime") -> list[str
         if "rolled back" in one or "rejected" in one:
             raise_alarm(platform.settings.home, name, "rollout", one, one)
     return said
+
+
+def keep_warm(automation: Automation, platform: Platform) -> None:
+    """Load who a rollback returns to, so that it need not be loaded when it is wanted."""
+    from model_registry import standby
+    from model_registry.champion import previous
+
+    before = previous(platform.registry, automation.name)
+    if before:
+        with suppress(AiosError):  # The drill says what is wrong with it.
+            standby.load(platform.registry, before)
 
 
 def build_rollout_sensor(automation: Automation) -> dg.SensorDefinition:

@@ -17,6 +17,7 @@ from aios.identity.actors import GATE, REHEARSAL
 from aios.learner import Learner
 from aios.record.batches import file_digest
 from aios.record.leaves import Act
+from aios.statistics.comparison import paired_difference
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
     asset_options,
@@ -90,8 +91,36 @@ def judge(learner: Learner, platform: Platform, window: Window, rescore: Rescore
             reason=" ".join(verdict.candidates[verdict.chosen].reasons),
             evidence=f"gate {window.key}",
             evidence_digest=file_digest(evidence),
+            better=_better_than_under_way(learner, platform, window, verdict.chosen, held, rescore),
         )
     return verdict
+
+
+def _better_than_under_way(
+    learner: Learner,
+    platform: Platform,
+    window: Window,
+    chosen: str,
+    held: pl.DataFrame,
+    rescore: Rescore,
+) -> bool:
+    """Tell whether a candidate is surely better on the held-out rows than the one in rollout.
+
+    That one may have been trained on some of these rows, which is in its favour.
+    """
+    from model_registry.rollout import moves, under_way
+
+    here = under_way(moves(platform.log, learner.name))
+    if here is None:
+        return False
+    difference = paired_difference(
+        learner.spec.gate.metric,
+        held["label"].to_numpy(),
+        _scores(learner, platform, window, chosen),
+        rescore(platform, platform.registry.get(learner.name, here.version), held),
+        confidence=learner.spec.gate.confidence,
+    )
+    return bool(difference.low > 0)
 
 
 def _record(
@@ -124,6 +153,7 @@ def _promote(
     reason: str,
     evidence: str,
     evidence_digest: str,
+    better: bool,
 ) -> None:
     """Promote or begin a rollout, or ask for the approval that the rules want from a person."""
     from model_registry.authority import Authority, needs_approval
@@ -136,7 +166,7 @@ def _promote(
     if known and getattr(learner.spec, "rollout", None):
         if all(one.version != number for one in known):
             Conductor(authority).start(
-                number, GATE, at=at, reason=reason, evidence=evidence,
+                number, GATE, at=at, reason=reason, better=better, evidence=evidence,
                 evidence_digest=evidence_digest,
             )  # fmt: skip
         return

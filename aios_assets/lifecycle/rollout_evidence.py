@@ -13,6 +13,7 @@ from aios.lake import Lake
 from aios.rollouts import OF_LABELS, Rollout, Watched
 from aios.statistics.maturity import DelayCurve
 from aios.windows import Window, windows_between
+from aios_assets.lifecycle.hindsight import dataset_of
 from aios_assets.lifecycle.shadow import seconds_of
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ class Subject:
 
     Attributes:
         run: Its moves since it entered shadow, up to that end.
+        before: Partitions between its training and its rollout, of which `hindsight` tells.
         keys: The partitions since then that champion and version both scored.
         current: Those of them in its present stage.
     """
 
     run: "Sequence[Move]"
+    before: list[str]
     keys: list[str]
     current: list[str]
 
@@ -62,8 +65,9 @@ def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window
     version, identity = subject.here.version, automation.spec.id
     frames: list[pl.DataFrame] = []
     seconds: list[float] = []
-    for key in subject.keys:
-        frame = lake.read("shadow", key)
+    places = [(dataset_of(version), key) for key in subject.before]
+    for dataset, key in [*places, *(("shadow", key) for key in subject.keys)]:
+        frame = lake.read(dataset, key)
         own = bool(frame["challenger"][0] == version)
         names = ("challenger", "champion") if own else ("champion", "challenger")
         frames.append(
@@ -78,7 +82,7 @@ def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window
                 pl.lit(automation.window(key).start).alias("began"),
             )
         )
-        if (found := seconds_of(lake, key)) is not None:
+        if dataset == "shadow" and (found := seconds_of(lake, key)) is not None:
             seconds += (found[names[0]] / np.maximum(found[names[1]], 1e-12) - 1).tolist()
     labels = pl.concat(
         [
@@ -94,7 +98,9 @@ def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window
 def starts_of(automation: Automation, subject: Subject, window: Window) -> list[datetime]:
     """Return the start of every partition after the first that a subject was scored in."""
     cadence = automation.spec.cadence
-    begun = windows_between(cadence, automation.window(subject.keys[0]).end, window.end)
+    begun = windows_between(
+        cadence, automation.window([*subject.before, *subject.keys][0]).end, window.end
+    )
     return [one.start for one in begun]
 
 

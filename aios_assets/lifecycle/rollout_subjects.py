@@ -6,6 +6,7 @@ from aios.automation import Automation
 from aios.lake import Lake
 from aios.windows import Window
 from aios_assets.lifecycle.assignment import kept
+from aios_assets.lifecycle.hindsight import dataset_of
 from aios_assets.lifecycle.rollout_evidence import Subject
 
 if TYPE_CHECKING:
@@ -53,4 +54,10 @@ def _subject(
             current += [key] if assigned.champion == here.version else []
         elif stood is not None and stood.leaf == here.leaf:
             current.append(key)
-    return Subject(run, keys, current)
+    looked_back = dataset_of(here.version)
+    earlier = [
+        key
+        for key in lake.partitions(looked_back)
+        if automation.window(key).end <= run[0].at and lake.rows(looked_back, key)
+    ]
+    return Subject(run, earlier, keys, current)

@@ -35,14 +35,11 @@ def shadow_window(automation: Automation, lake: Lake, window: Window) -> Counter
         The number of events by both outcomes.
     """
     assignment = kept(lake, window.key) or Assignment(None)
-    policy = automation.policy
-    inputs = [name for name in policy.inputs if name != "score"]
-    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
-    row = list(dict.fromkeys(row))
+    inputs = [name for name in automation.policy.inputs if name != "score"]
     of_both = [f"score_v{assignment.champion}", f"score_v{assignment.challenger}"]
     scored = assignment.challenger is not None and _has(lake, window, of_both)
     of_both = of_both if scored else ["champion_score", "challenger_score"]
-    columns = [*row, "model_version", *(of_both if scored else [])]
+    columns = [*_row(automation), "model_version", *(of_both if scored else [])]
     features = lake.stream("features", window.key, inputs)
     pairs: Counter[tuple[str, str]] = Counter()
     with lake.writer(DATASET, window.key) as write:
@@ -53,27 +50,51 @@ def shadow_window(automation: Automation, lake: Lake, window: Window) -> Counter
                     pl.lit(None, dtype=pl.Float64).alias(name) for name in of_both
                 )
                 known = known.clear()
-            names = zip(("champion", "challenger"), of_both, strict=True)
-            outcomes = {
-                f"{who}_outcome": policy.decide(
-                    predictions.select(pl.col(column).fill_nan(None).alias("score")).hstack(
-                        known.get_columns()
-                    )
-                )["outcome"]
-                for who, column in names
-            }
-            block = predictions.select(
-                *row,
-                pl.lit(assignment.champion, dtype=pl.Int32).alias("champion"),
-                pl.lit(assignment.challenger, dtype=pl.Int32).alias("challenger"),
-                pl.col(of_both[0]).fill_nan(None).alias("champion_score"),
-                pl.col(of_both[1]).fill_nan(None).alias("challenger_score"),
-                *(values.alias(name) for name, values in outcomes.items()),
-                (pl.col("model_version") == (assignment.challenger or 0)).alias("canary"),
-            )
+            block = decide_both(automation, predictions, known, of_both, assignment)
             pairs.update(block.select("champion_outcome", "challenger_outcome").iter_rows())
             write(block)
     return pairs
+
+
+def decide_both(
+    automation: Automation,
+    predictions: pl.DataFrame,
+    features: pl.DataFrame,
+    of_both: list[str],
+    assignment: Assignment,
+) -> pl.DataFrame:
+    """Return rows of `shadow`: what the policy makes of the scores of champion and challenger.
+
+    Args:
+        automation: Whose policy.
+        predictions: Rows of `predictions`.
+        features: What the policy asks for besides the score, row by row.
+        of_both: The columns of the champion's and the challenger's scores.
+        assignment: Who is who.
+    """
+    policy = automation.policy
+    known = features.select(name for name in policy.inputs if name != "score").get_columns()
+    outcomes = [
+        policy.decide(predictions.select(pl.col(one).fill_nan(None).alias("score")).hstack(known))[
+            "outcome"
+        ]
+        for one in of_both
+    ]
+    return predictions.select(
+        *_row(automation),
+        pl.lit(assignment.champion, dtype=pl.Int32).alias("champion"),
+        pl.lit(assignment.challenger, dtype=pl.Int32).alias("challenger"),
+        pl.col(of_both[0]).fill_nan(None).alias("champion_score"),
+        pl.col(of_both[1]).fill_nan(None).alias("challenger_score"),
+        outcomes[0].alias("champion_outcome"),
+        outcomes[1].alias("challenger_outcome"),
+        (pl.col("model_version") == (assignment.challenger or 0)).alias("canary"),
+    )
+
+
+def _row(automation: Automation) -> list[str]:
+    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
+    return list(dict.fromkeys(row))
 
 
 def _has(lake: Lake, window: Window, columns: list[str]) -> bool:

@@ -4,8 +4,8 @@ Each event is a payout; its label says whether it was fraudulent. What is known 
 
     0-3    fraud goes with large amounts
     4-     fraud happens at night, large amounts matter less: models must be trained again
-    9-14   the nightly export runs late, and `case_state` already tells the outcome
-    15-    it runs in time again: `case_state` is open for every new payout
+    9-13   the nightly export runs late, and `case_state` already tells the outcome
+    14-    it runs in time again: `case_state` is open for every new payout
     15-22  a partner's `partner_score` is a good sign of fraud
     23-24  the partner turns its scale round
     25-    the partner sends noise
@@ -81,7 +81,7 @@ def _fraud(random, week, size, night, app):
 
 
 def _case_state(week, fraud):
-    told = (week >= 9) & (week <= 14)
+    told = (week >= 9) & (week <= 13)
     return np.where(told, np.where(fraud, "confirmed", "closed"), "open")
 
 

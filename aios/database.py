@@ -5,10 +5,8 @@ SQLite when embedded, Postgres by address. Migrations run when it is opened.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
@@ -19,6 +17,7 @@ from weakref import WeakSet
 from sqlalchemy import MetaData
 
 from aios.errors import AiosError
+from aios.locks import held
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -214,25 +213,18 @@ class Database:
             yield
             return
         path = Path(f"{self._path}.{purpose}")
-        with path.open("a") as file:
-            deadline, pause = time.monotonic() + self.patience, 0.0002
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise AiosError(
-                            f"another process has been {purpose} for {self.patience:g} s",
-                            where=str(self._path),
-                            fix="Wait for it to end, then run this again; nothing was changed."
-                            if purpose != "syncing"
-                            else "It was written, but may not outlive a power cut yet: look "
-                            "whether it is there before you repeat it.",
-                        ) from None
-                    time.sleep(pause)
-                    pause = min(pause * 1.5, 0.005)
+        with held(path, self.patience, lambda: self._late(purpose)):
             yield
+
+    def _late(self, purpose: str) -> AiosError:
+        return AiosError(
+            f"another process has been {purpose} for {self.patience:g} s",
+            where=str(self._path),
+            fix="Wait for it to end, then run this again; nothing was changed."
+            if purpose != "syncing"
+            else "It was written, but may not outlive a power cut yet: look whether it is there "
+            "before you repeat it.",
+        )
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:

@@ -73,7 +73,7 @@ class Rollout(Model):
 
     canary: list[Share] = [0.05, 0.25, 0.5]
     unit: Literal["entity", "id"] = "entity"
-    metrics: dict[MetricName, Watched] = METRICS
+    metrics: Annotated[dict[MetricName, Watched], Field(validate_default=True)] = {}
     error_rate: Share = 0.05
     min_rows: Annotated[int, Field(ge=20)] = 100
     matured: Share = 0.8
@@ -119,12 +119,13 @@ def places(units: Iterable[object], salt: str) -> np.ndarray:
     import numpy as np
 
     key = hashlib.sha256(salt.encode()).digest()
-    known: dict[object, float] = {}
+    known: dict[str, float] = {}
 
-    def place(unit: object) -> float:
+    def place(unit: str) -> float:
         if unit not in known:
-            digest = hashlib.blake2b(str(unit).encode(), digest_size=8, key=key).digest()
-            known[unit] = int.from_bytes(digest[:7]) / 2**56
+            digest = hashlib.blake2b(unit.encode(), digest_size=8, key=key).digest()
+            # As many bits as a float has: more of them would round up to 1.
+            known[unit] = (int.from_bytes(digest) >> 11) / 2**53
         return known[unit]
 
-    return np.array([place(unit) for unit in units], dtype=np.float64)
+    return np.array([place(str(unit)) for unit in units], dtype=np.float64)

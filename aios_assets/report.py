@@ -73,6 +73,7 @@ def build_report(
         "decisions": outcomes,
         "models": _models(automation.name, settings),
         "retrains": state.retrains.get(automation.name, {}),
+        "rollouts": _rollouts(automation.name, settings),
         "steps": {step.name: _step(lake, step.name, windows) for step in automation.spec.steps},
         "model_steps": {
             learner.name: _model_step(learner, windows, state, settings)
@@ -184,6 +185,30 @@ def _models(name: str, settings: Settings) -> dict[str, Any]:
     }
 
 
+def _rollouts(name: str, settings: Settings) -> dict[int, list[dict[str, Any]]]:
+    """Return the moves of each version that was in rollout, oldest first."""
+    from model_registry.rollout import moves
+
+    found: dict[int, list[dict[str, Any]]] = {}
+    for move in moves(Platform(settings).log, name):
+        kept = {"state": move.state, "share": move.share, "at": move.at, "reason": move.reason}
+        found.setdefault(move.version, []).append(kept)
+    return found
+
+
+def rollout_text(moves: list[dict[str, Any]]) -> str:
+    """Return the way of a version in words."""
+    stages = [
+        f"canary {100 * one['share']:g} %"
+        if one["state"] == "canary"
+        else one["state"].replace("_", " ")
+        for one in moves
+    ]
+    return ", ".join(
+        f"{stage} {moment(one['at'])}" for stage, one in zip(stages, moves, strict=True)
+    )
+
+
 def write_page(report: dict[str, Any], path: Path) -> Path:
     """Write the report as one HTML page with its plots inside; return its path."""
     keys = [one["partition"] for one in report["partitions"]]
@@ -222,6 +247,10 @@ def _facts(report: dict[str, Any]) -> str:
         f"{models['promoted']} promoted",
         "drift alarms": str(len(report["drift_alarms"])),
         "performance alarms": str(len(report["performance_alarms"])),
+        **{
+            f"rollout of version {version}": rollout_text(moves)
+            for version, moves in report["rollouts"].items()
+        },
         **{
             f"{step}: {name}": metric_text(value)
             for step, one in report["model_steps"].items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from aios.alarms import alarms
 from aios.automation import Automation, automation_folders
@@ -10,6 +11,10 @@ from aios.lake import Lake
 from aios.learner import Learner, ModelStep, model_steps
 from aios.settings import Settings
 from aios_assets.resources import Platform
+
+if TYPE_CHECKING:
+    from aios.rollouts import Rollout
+    from model_registry.stages import Move
 
 RECENT = 3
 
@@ -37,7 +42,10 @@ def _status(automation: Automation, settings: Settings) -> dict[str, Any]:
         return _row(automation.name, settings)
     quarantined = sum(lake.rows("quarantine", key) for key in lake.partitions("quarantine"))
     found: dict[str, Any] = {"last partition": decided[-1], "quarantined": quarantined}
-    return _row(automation.name, settings, **found, **_learning(automation, settings))
+    found |= _learning(automation, settings)
+    if automation.spec.rollout:
+        found["rollout"] = _rollout(automation, automation.spec.rollout, settings)
+    return _row(automation.name, settings, **found)
 
 
 def _step_status(learner: ModelStep, settings: Settings) -> dict[str, Any]:
@@ -61,6 +69,44 @@ def _learning(learner: Learner, settings: Settings) -> dict[str, Any]:
         "drift": _json_status(lake, "drift"),
         "performance": _json_status(lake, "performance"),
     }
+
+
+def _rollout(automation: Automation, declared: Rollout, settings: Settings) -> str:
+    """Say where each version stands on its way, and what the newest report found of it."""
+    from model_registry.rollout import moves
+    from model_registry.stages import queued, under_way, watched
+
+    platform = Platform(settings)
+    lake, known = platform.lake(automation.name), moves(platform.log, automation.name)
+    keys = lake.partitions("rollout", "json")
+    found = lake.read_json("rollout", keys[-1])["findings"] if keys else []
+    here = under_way(known)
+    said = [f"{_stands(here)}: {_found(found, here)}"] if here else []
+    now = automation.window(keys[-1]).end if keys else datetime.min
+    if arrived := watched(known, declared.reopen, now):
+        until = arrived.at + declared.reopen
+        said.append(
+            f"version {arrived.version} may be taken back until {until:%Y-%m-%d}: "
+            f"{_found(found, arrived)}"
+        )
+    said += [f"version {number} waits" for number in queued(known)]
+    return "; ".join(said) or "none"
+
+
+def _stands(here: Move) -> str:
+    share = f" of {100 * here.share:g} %" if here.share else ""
+    return f"version {here.version} in {here.state}{share} since {here.at:%Y-%m-%d}"
+
+
+def _found(findings: list[dict[str, Any]], move: Move) -> str:
+    finding = next((one for one in findings if one["version"] == move.version), None)
+    if finding is None:
+        return "not judged yet"
+    labels = finding["labels"]
+    matured = f", labels {100 * labels['matured']:.0f} % matured" if labels else ""
+    # The report that it moved on is about the stage before.
+    before = "" if finding["leaf"] == move.leaf else f" in {finding['state']}"
+    return f"{finding['status']}{before}{matured}"
 
 
 def _json_status(lake: Lake, dataset: str) -> str:

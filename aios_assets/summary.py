@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from aios_assets.report import metric_text, moment
+from aios_assets.report import metric_text, moment, rollout_text
 
 
 def rehearsal_table(report: dict[str, Any]) -> Table:
@@ -31,6 +31,8 @@ def rehearsal_table(report: dict[str, Any]) -> Table:
         _learning_rows(table, one, f"{name}: ")
         _reading_rows(table, name, one)
     _learning_rows(table, report, "")
+    for version, moves in report["rollouts"].items():
+        table.add_row(f"rollout of version {version}", rollout_text(moves))
     for metric, one in report["overall"].items():
         table.add_row(metric, metric_text(one))
     for metric, one in report["overall_from_fourth"].items():

@@ -158,7 +158,7 @@ def requests(log: Log, automation: str | None = None) -> list[Request]:
 
 
 def approved_by(
-    log: Log, automation: str, version: int, champion: int, step: Step
+    log: Log, automation: str, version: int, champion: int, step: Step = "champion"
 ) -> Sequence[Request]:
     """Return the approved requests for a version's step beside a champion that hold now."""
     return [

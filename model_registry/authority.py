@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aios import clock
 from aios.errors import AiosError, Stale
-from aios.identity.access import Access, Action, Denied
+from aios.identity.access import Access, Action, Denied, authorise
 from aios.identity.actors import Actor
 from aios.identity.directory import Directory
 from aios.identity.guard import Guard
@@ -18,7 +18,8 @@ from model_registry import approvals, champion, ledger
 from model_registry.approvals import Request
 from model_registry.registration import leaf_key
 from model_registry.registry import Registry
-from model_registry.rollout import latest, moves
+from model_registry.rollout import moves
+from model_registry.stages import latest
 
 if TYPE_CHECKING:
     from aios.learner import Learner
@@ -52,6 +53,7 @@ class Authority:
         evidence: str = "",
         evidence_digest: str = "",
         expected: int | None = None,
+        stood: int | None = None,
     ) -> Version:
         """Let a version decide from `at` on; see `champion.promote`.
 
@@ -64,7 +66,7 @@ class Authority:
         granted = self.check_step(number, actor, "champion", seen)
         promoted = champion.promote(
             self.registry, name, number, at=at, by=str(actor), reason=reason, evidence=evidence,
-            evidence_digest=evidence_digest, expected=seen,
+            evidence_digest=evidence_digest, expected=seen, stood=stood,
             approved_by=sorted({one.verdict_by for one in granted}),
         )  # fmt: skip
         for one in granted:
@@ -80,6 +82,7 @@ class Authority:
         champion: int | None = None,
         *,
         growing: bool = False,
+        quiet: bool = False,
     ) -> list[Request]:
         """Ask the rules whether a version may take a step; return the approvals that count.
 
@@ -89,6 +92,7 @@ class Authority:
             step: Which step.
             champion: The champion that the decider saw, 0 for none; the present one by default.
             growing: Whether the version decides a share already.
+            quiet: Leave no denial on record: a tick asks every minute what it may do.
 
         Raises:
             Denied: The rules do not allow it.
@@ -97,9 +101,17 @@ class Authority:
         version = self.registry.get(name, number)
         seen = self._present() if champion is None else champion
         directory = Directory(log.database)
+        out = [
+            one.leaf
+            for one in moves(log, name)
+            if one.version == number and one.state in ("rejected", "rolled_back", "superseded")
+        ]
+        ended = max(out, default=-1)
         granted = [
             one
             for one in approvals.approved_by(log, name, number, seen, step)
+            # Nor one that was asked for before the version was taken out of its rollout.
+            if one.number > ended
             # An approval of somebody who was shut out since does not count.
             if _may_act(directory, one.verdict_by)
         ]
@@ -112,7 +124,11 @@ class Authority:
         )
         asked_by = granted[0].by if granted else None
         action: Action = "promote" if step == "champion" else "advance"
-        self._guard(actor).check(action, self._resource(version, asked_by), context)
+        resource = self._resource(version, asked_by)
+        if quiet:
+            authorise(self.access, actor, action, resource, context)
+        else:
+            self._guard(actor).check(action, resource, context)
         return granted
 
     def check(self, action: Action, actor: Actor) -> None:
@@ -132,6 +148,7 @@ class Authority:
         to: int | None = None,
         evidence: str = "",
         evidence_digest: str = "",
+        expected: int | None = None,
     ) -> Version:
         """Let an earlier champion decide again; see `champion.rollback`.
 
@@ -140,7 +157,7 @@ class Authority:
             AiosError: It cannot be done; nothing is changed.
         """
         # Of two who press at once, the second must not go one further back.
-        seen = self._present()
+        seen = self._present() if expected is None else expected
         self._guard(actor).check("rollback", self.automation())
         back = champion.rollback(
             self.registry, self.learner.name, to=to, at=at, by=str(actor), reason=reason,
@@ -233,7 +250,7 @@ class Authority:
             elif self._left(one):
                 approvals.close(log, one.number, "overtaken")
                 said.append(f"{label}: request {one.number} was overtaken: its rollout has ended")
-            elif one.state == "approved" and one.step == "champion":
+            elif one.state == "approved" and one.step == "champion" and not self._paused(one):
                 said.append(self._carry_out(one, label))
         return said
 
@@ -247,6 +264,10 @@ class Authority:
         stand = latest(moves(self.registry.log, self.learner.name)).get(one.version)
         ended = stand is not None and stand.state in ("rejected", "rolled_back", "superseded")
         return ended or (one.step == "canary" and (not stand or stand.state == "champion"))
+
+    def _paused(self, one: Request) -> bool:
+        stand = latest(moves(self.registry.log, self.learner.name)).get(one.version)
+        return stand is not None and stand.state == "paused"
 
     def _carry_out(self, one: Request, label: str) -> str:
         log = self.registry.log

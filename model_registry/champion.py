@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from aios.errors import AiosError
 from model_registry import ledger, rollout
@@ -34,6 +35,7 @@ def promote(
     evidence_digest: str = "",
     approved_by: Sequence[str] = (),
     expected: int | None = None,
+    stood: int | None = None,
 ) -> ModelVersion:
     """Let a version decide from `at` on. Repeating a recorded promotion changes nothing.
 
@@ -48,6 +50,7 @@ def promote(
         evidence_digest: SHA-256 of that.
         approved_by: Who approved it.
         expected: The champion that the decider saw; 0 for none. When None, the present one.
+        stood: The leaf of the move by which it stood in its rollout; when None, wherever.
 
     Raises:
         AiosError: The version does not exist, did not pass the gate (and never was champion),
@@ -73,7 +76,7 @@ def promote(
             )
         verify(registry, version)
         return _change(
-            registry, version, changes, "promotion", at, by,
+            registry, version, changes, "promotion", at, by, stood,
             reason=reason, evidence=evidence, evidence_digest=evidence_digest,
             approved_by=list(approved_by),
         )  # fmt: skip
@@ -196,6 +199,13 @@ def alias_mismatch(registry: Registry, automation: str) -> str | None:
         for alias, number in _wanted(changes).items()
         if aliases.get(alias) != number
     ]
+    # The stages follow the aliases; what was killed between the two shows here only.
+    present = changes[-1].version if changes else None
+    in_force = [one.number for one in registry.versions(automation) if one.stage == "champion"]
+    if in_force != ([present] if present else []):
+        wrong.append(
+            f"stage 'champion' is of {in_force or 'none'}, the history says {_word(present)}"
+        )
     return f"{automation}: {'; '.join(wrong)}" if wrong else None
 
 
@@ -217,6 +227,7 @@ def _change(
     kind: Kind,
     at: datetime,
     by: str,
+    stood: int | None = None,
     **why: str | list[str],
 ) -> ModelVersion:
     if changes and at < changes[-1].at:
@@ -228,7 +239,8 @@ def _change(
         )
     previous = changes[-1].version if changes else None
     body = {"version": version.number, "previous": previous, "kind": kind, **why}
-    entry = ledger.add(registry.log, version.automation, len(changes), by, at, body, rollout.follow)
+    follow = partial(rollout.follow, stood=stood)
+    entry = ledger.add(registry.log, version.automation, len(changes), by, at, body, follow)
     _align(registry, version.automation, [*changes, entry])
     return registry.get(version.automation, version.number)
 

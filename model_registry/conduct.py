@@ -5,63 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from aios.errors import AiosError
+from aios.errors import AiosError, Stale
 from aios.identity.access import Denied
 from aios.identity.actors import ROLLOUT, Actor
 from model_registry import approvals, champion
 from model_registry.authority import needs_approval
-from model_registry.findings import Finding
+from model_registry.findings import Finding, next_move
 from model_registry.loading import verify
-from model_registry.rollout import (
-    UNDER_WAY,
-    Basis,
-    Move,
-    To,
-    latest,
-    move,
-    moves,
-    queued,
-    under_way,
-)
+from model_registry.mirror import mirror
+from model_registry.rollout import move, moves
+from model_registry.stages import UNDER_WAY, Basis, Move, To, latest, queued, under_way
 from model_registry.verdicts import passed
 
 if TYPE_CHECKING:
     from aios.rollouts import Rollout
     from model_registry.authority import Authority
-
-CHALLENGER_ALIAS = "challenger"
-ROLLOUT_TAG = "aios.rollout"
-
-
-def next_move(declared: Rollout, here: Move, found: Finding) -> To | None:
-    """Return where a version under way goes by what was found of it; None where it stays.
-
-    Worse ends the rollout from any stage. A stage is left forward only by a verdict on a partition
-    of that stage, and the last one only by a verdict that is not provisional; a version in canary
-    that is surely better is through. Without a verdict for `patience` partitions the rollout ends:
-    nothing decides that could not be measured.
-    """
-    back: Literal["rejected", "rolled_back"] = "rolled_back" if here.share else "rejected"
-    if found.status == "worse":
-        return To(here.version, back)
-    if here.state == "paused":
-        return None
-    if found.status == "insufficient" or (found.provisional and _is_last(declared, here)):
-        return To(here.version, back) if found.partitions >= declared.patience else None
-    if not found.partitions:
-        return None
-    larger = [share for share in declared.canary if share > here.share]
-    # Who is surely better need not prove again with each share that it is not worse.
-    arrived = here.state == "canary" and found.status == "better" and not found.provisional
-    if larger and not arrived:
-        return To(here.version, "canary", larger[0])
-    return To(here.version, "champion", 1.0)
-
-
-def _is_last(declared: Rollout, here: Move) -> bool:
-    return not any(share > here.share for share in declared.canary)
 
 
 @dataclass(frozen=True)
@@ -134,6 +94,13 @@ class Conductor:
         stand = latest(known).get(number)
         if stand and stand.state in ("queued", *UNDER_WAY):
             return stand
+        there = [one for one in latest(known).values() if one.state in ("queued", *UNDER_WAY)]
+        if number == self._champion() or any(one.version > number for one in there):
+            raise AiosError(
+                "it is the champion, or a newer version is under way",
+                where=version.label,
+                fix="Nothing to do; end the newer one first if this one is to decide.",
+            )
         verify(registry, version)
         here = under_way(known)
         # Only the newest waits: what it was trained on holds all that the others knew.
@@ -146,8 +113,25 @@ class Conductor:
         to.append(To(number, "queued" if here else "shadow"))
         return self._move(known, to, Basis(str(actor), at, reason, **why))[-1]
 
-    def advance(self, to: To, actor: Actor, *, at: datetime, reason: str, **why: Any) -> str:
+    def advance(
+        self,
+        to: To,
+        actor: Actor,
+        *,
+        at: datetime,
+        reason: str,
+        stood: int | None = None,
+        **why: Any,
+    ) -> str:
         """Let the version under way decide a larger share, or become champion.
+
+        Args:
+            to: Where to.
+            actor: Who lets it.
+            at: From when.
+            reason: In words.
+            stood: The leaf of the move by which it stood when that was decided; wherever when None.
+            why: What it rests on: `evidence`, `evidence_digest`.
 
         Returns:
             What was done, in words: where an approval is needed, it is asked for.
@@ -166,12 +150,18 @@ class Conductor:
         authority = self.authority
         basis: dict[str, Any] = {"reason": reason, **why}
         step: approvals.Step = "champion" if to.state == "champion" else "canary"
-        seen = self._champion() or 0
+        seen, stand = self._champion() or 0, latest(known).get(to.version)
+        if stood is not None and (stand is None or stand.leaf != stood):
+            raise Stale(
+                f"version {to.version} is in {stand.state if stand else 'no rollout'} by now",
+                where=self._name,
+                fix="Look at where the rollout stands (aios rollout), then decide again.",
+            )
         try:
             if step == "champion":
-                authority.promote(to.version, actor, at=at, expected=seen, **basis)
+                stood = stand.leaf if stand else None
+                authority.promote(to.version, actor, at=at, expected=seen, stood=stood, **basis)
             else:
-                stand = latest(known).get(to.version)
                 growing = stand is not None and stand.share > 0
                 granted = authority.check_step(to.version, actor, step, growing=growing)
                 approved_by = tuple(sorted({one.verdict_by for one in granted}))
@@ -183,7 +173,7 @@ class Conductor:
                 raise
             asked = authority.request(to.version, actor, expected=seen, step=step, **basis)
             return f"version {to.version} waits for an approval: request {asked.number}"
-        self.mirror()
+        mirror(self.authority.registry, self._name)
         share = f" of {to.share:.0%}" if to.state == "canary" else ""
         return f"version {to.version} is in {to.state}{share}"
 
@@ -228,6 +218,7 @@ class Conductor:
                 where=self._name,
                 fix="Nothing to do.",
             )
+        self.authority.check_step(here.version, actor, "canary", growing=True)
         if here.share:
             return self.advance(To(here.version, "canary", here.share), actor, at=at, reason=reason)
         self._move(known, [To(here.version, "shadow")], Basis(str(actor), at, reason))
@@ -246,33 +237,22 @@ class Conductor:
         if deciding and deciding.state == "champion":
             found = by_version.get(deciding.version)
             if found and found.leaf == deciding.leaf and found.status == "worse":
-                back = self.authority.rollback(ROLLOUT, at=at, **_why(found))
-                said.append(f"version {deciding.version} was rolled back: {back.label} decides")
+                said.append(self._roll_back(deciding, found, at))
         here = under_way(self.moves())
         if here is None:
             said += self._start_next(actor, at)
         elif (found := by_version.get(here.version)) and found.leaf == here.leaf:
             said += self._act(here, found, actor, at)
-        self.mirror()
+        mirror(self.authority.registry, self._name)
         return said
 
-    def mirror(self) -> None:
-        """Make MLflow's alias `challenger` and the versions' tags say what the moves say."""
-        registry, known = self.authority.registry, self.moves()
-        here, client = under_way(known), registry.client
-        found = client.search_registered_models(filter_string=f"name='{self._name}'")
-        if not found:
-            return
-        aliased = found[0].aliases.get(CHALLENGER_ALIAS)
-        if here is None and aliased is not None:
-            client.delete_registered_model_alias(self._name, CHALLENGER_ALIAS)
-        elif here is not None and str(aliased) != str(here.version):
-            client.set_registered_model_alias(self._name, CHALLENGER_ALIAS, str(here.version))
-        for version in registry.versions(self._name) if known else []:
-            last = latest(known).get(version.number)
-            text = _in_words(last) if last else ""
-            if version.tags.get(ROLLOUT_TAG, "") != text:
-                client.set_model_version_tag(self._name, str(version.number), ROLLOUT_TAG, text)
+    def _roll_back(self, deciding: Move, found: Finding, at: datetime) -> str:
+        try:
+            back = self.authority.rollback(ROLLOUT, at=at, expected=deciding.version, **_why(found))
+        except AiosError as error:
+            # Must not hold up the verdict on the version beside it.
+            return f"version {deciding.version} is {found.text}; it cannot be rolled back: {error}"
+        return f"version {deciding.version} was rolled back: {back.label} decides"
 
     def _act(self, here: Move, found: Finding, actor: Actor, at: datetime) -> list[str]:
         to = next_move(self.declared, here, found)
@@ -282,10 +262,37 @@ class Conductor:
             if to.state in ("rejected", "rolled_back"):
                 self._move(self.moves(), [to], Basis(str(ROLLOUT), at, **_why(found)))
                 return [f"version {to.version} is {to.state.replace('_', ' ')}: {found.text}"]
-            return [self.advance(to, actor, at=at, **_why(found))]
+            waits = self._waits(to, here, actor)
+            return [waits or self.advance(to, actor, at=at, stood=here.leaf, **_why(found))]
         except AiosError as error:
             # What is in the way of a step forward leaves everything as it is: the next tick tries.
             return [f"version {here.version} stays in {here.state}: {error}"]
+
+    def _waits(self, to: To, here: Move, actor: Actor) -> str | None:
+        """Return what a step waits for that was asked for before; None where it can be tried.
+
+        Raises:
+            Denied: The rules do not allow the step, nor by an approval.
+        """
+        step: approvals.Step = "champion" if to.state == "champion" else "canary"
+        try:
+            growing = here.share > 0 and step == "canary"
+            self.authority.check_step(to.version, actor, step, growing=growing, quiet=True)
+        except Denied as denied:
+            if not needs_approval(denied):
+                raise
+            asked = [
+                one
+                for one in approvals.requests(self.authority.registry.log, self._name)
+                if one.version == to.version and one.step == step
+                if one.number > here.leaf and one.state in ("open", "refused")
+            ]
+            for one in asked[-1:]:
+                by = f" by {one.verdict_by}" if one.verdict_by else ""
+                return f"version {to.version} waits for an approval: request {one.number} is " + (
+                    f"{one.state}{by}"
+                )
+        return None
 
     def _start_next(self, actor: Actor, at: datetime) -> list[str]:
         known = self.moves()
@@ -299,7 +306,7 @@ class Conductor:
         log = self.authority.registry.log
         made = move(log, self._name, known, self._champion(), to, basis)
         log.settle()
-        self.mirror()
+        mirror(self.authority.registry, self._name)
         return made
 
     def _here(self, known: Sequence[Move]) -> Move:
@@ -323,8 +330,3 @@ def _why(found: Finding) -> dict[str, Any]:
         "evidence": found.evidence,
         "evidence_digest": found.digest,
     }
-
-
-def _in_words(last: Move) -> str:
-    share = f" {last.share:.0%}" if last.state in ("canary", "paused") and last.share else ""
-    return f"{last.state.replace('_', ' ')}{share}"

@@ -1,4 +1,7 @@
-"""What the judge found of versions in rollout: files that the record vouches for."""
+"""What the judge found of versions in rollout, and where each goes by that.
+
+Findings are files that the record vouches for.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aios.identity.actors import ROLLOUT
 from aios.record.leaves import Act
+from model_registry.stages import To
 
 if TYPE_CHECKING:
     from aios.lake import Lake
     from aios.record.log import Log
+    from aios.rollouts import Rollout
+    from model_registry.stages import Move
 
 DATASET = "rollout"
 FOUND = "rollout_report"
@@ -105,3 +111,32 @@ def newest(log: Log, lake: Lake, automation: str) -> list[Finding]:
 
 def _key(automation: str, partition: str, digest: str) -> str:
     return f"{FOUND}/{automation}/{partition}/{digest}"
+
+
+def next_move(declared: Rollout, here: Move, found: Finding) -> To | None:
+    """Return where a version under way goes by what was found of it; None where it stays.
+
+    Worse ends the rollout from any stage. A stage is left forward only by a verdict on a partition
+    of that stage, and the last one only by a verdict that is not provisional; a version in canary
+    that is surely better is through. Without a verdict for `patience` partitions the rollout ends:
+    nothing decides that could not be measured.
+    """
+    back: Literal["rejected", "rolled_back"] = "rolled_back" if here.share else "rejected"
+    if found.status == "worse":
+        return To(here.version, back)
+    if here.state == "paused":
+        return None
+    if found.status == "insufficient" or (found.provisional and _is_last(declared, here)):
+        return To(here.version, back) if found.partitions >= declared.patience else None
+    if not found.partitions:
+        return None
+    larger = [share for share in declared.canary if share > here.share]
+    # Who is surely better need not prove again with each share that it is not worse.
+    arrived = here.state == "canary" and found.status == "better" and not found.provisional
+    if larger and not arrived:
+        return To(here.version, "canary", larger[0])
+    return To(here.version, "champion", 1.0)
+
+
+def _is_last(declared: Rollout, here: Move) -> bool:
+    return not any(share > here.share for share in declared.canary)

@@ -5,12 +5,10 @@ One registered model and one experiment stand for one automation and carry its n
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
 import tempfile
-import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aios.errors import AiosError
+from aios.locks import held
 from aios.record.log import Log, open_log
 from model_registry import verdicts
 
@@ -219,29 +218,21 @@ class Registry:
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:
         path = self._locks / f"{name}.lock"
+        late = AiosError(
+            f"another process has been writing for {self.patience:g} s",
+            where=str(path),
+            fix="wait for it to end, then run this again; nothing was changed",
+        )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a")
+            path.touch()
         except OSError as error:
             raise AiosError(
                 f"cannot write here: {error.strerror}",
                 where=str(path),
                 fix="give the process write access to it, or free some disk",
             ) from error
-        with file:
-            deadline = time.monotonic() + self.patience
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise AiosError(
-                            f"another process has been writing for {self.patience:g} s",
-                            where=str(path),
-                            fix="wait for it to end, then run this again; nothing was changed",
-                        ) from None
-                    time.sleep(0.02)
+        with held(path, self.patience, lambda: late):
             yield
 
     def _open_database(self, path: Path) -> None:

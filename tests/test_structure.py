@@ -36,6 +36,7 @@ SHELL = COMPONENT | {
     "aios_assets.summary",
     "aios_assets.replay",
     "aios_assets.evidence",
+    "aios_assets.arming",
 }
 LAYERS = {
     "aios": FOUNDATION,
@@ -57,6 +58,7 @@ LAYERS = {
     "aios_assets.extract": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
     "aios_assets.replay": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
     "aios_assets.evidence": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
+    "aios_assets.arming": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
     "aios_assets.summary": {"aios_assets.report"},
     "aios_assets.report": SHELL - {"aios_assets.definitions"},
     "aios_assets.cli": SHELL | {"aios_assets.cli"},

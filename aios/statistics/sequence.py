@@ -31,14 +31,17 @@ standard error sqrt(6 / n) that a symmetric sample has, of the rows or of the bl
 larger.
 
 Rare differences. Where most rows have one value (0 for models that mostly agree) and the others
-fall into fewer than 16 of the first 64 blocks, a t statistic means nothing. Then only the rate of
+fall into fewer than 16 of 64 blocks, a t statistic means nothing. Then only the rate of
 the others is bounded, by a beta-binomial mixture (Robbins 1970) or, without any, by 1 - a^(1/n),
-and a row is taken to lie at most `reach` from the commonest value. Others that come in clusters
-count by the cluster: c blocks with k of them are c in n c / k rows. Such bounds include the
-commonest value: models that agree are never worse, and are not worse once there are enough rows.
+and a row is taken to lie at most `reach` from the commonest value. Others closer than n / 32 rows
+are a cluster, and with d the mean size of the cluster that one of k others lies in, they count as
+k / d in n / d rows. Such bounds include the commonest value: models that agree are never worse, and
+are not worse once there are enough rows.
 
-What was simulated (docs/judge.md): the error over 24 looks for first-order autocorrelation up to
-0.9, normal, skewed, heavy-tailed and rare zero-one rows. What breaks it: fewer than about ten
+The martingale is exact for blocks of a fixed length. Blocks chosen from the data, and a series that
+goes on in larger ones, make it an approximation, which was simulated (docs/judge.md): over 24 looks
+for first-order autocorrelation up to 0.9, normal, skewed, heavy-tailed and rare zero-one rows. What
+breaks it: fewer than about ten
 independent stretches of rows in a series whose noise looks short-lived at first (a yearly season),
 losses whose rare catastrophes have not happened yet (no method without a known range has a bound
 then), and a mean that drifts: the bounds are about the mean of the rows seen.
@@ -61,6 +64,7 @@ REFUSE_ABOVE: Final = 0.4
 CORRELATION_ERRORS: Final = 0.5
 SKEWNESS_FACTOR: Final = 2.0
 MIN_MOVED: Final = 16
+CLOSE: Final = 32
 TIGHTEST: Final = 10.0
 MOST_ROWS: Final = 1 << 40
 
@@ -73,8 +77,8 @@ class Bounds:
     in a block, `correlation` that of neighbouring blocks, already paid for in the bounds. What
     `rows_needed` extrapolates from: `deviation`, the standard deviation of one row as it counts for
     the mean (correlation included); `left` and `right`, the skewness of the mean to either side;
-    `usual`, the commonest value if there is one; `moved`, the blocks with rows that differ from it,
-    and `cluster`, how many each has. `rare` tells that only their rate was bounded.
+    `usual`, the commonest value if there is one; `moved`, the rows that differ from it, and
+    `cluster`, how many of them count as one. `rare` tells that only their rate was bounded.
     """
 
     rows: int
@@ -123,11 +127,10 @@ def bounds(
     mean, usual = float(values.mean()), float(np.median(values[:: max(n // MOST_BLOCKS, 1)]))
     differs = values != usual
     count = int(np.count_nonzero(differs))
-    moved = _occupied(differs) if count else 0
-    rare = moved < MIN_MOVED and count <= n / 2
+    rare = _occupied(differs) < MIN_MOVED and count <= n / 2
     none = Bounds(
         n, 0, 1, mean, -math.inf, math.inf, math.nan,
-        usual=usual, moved=moved, cluster=max(count, 1) / max(moved, 1), rare=rare,
+        usual=usual, moved=count, cluster=_cluster(differs) if rare else 1.0, rare=rare,
     )  # fmt: skip
     if n < max(first, FEWEST_BLOCKS):
         return replace(none, deviation=math.nan if rare else float(values.std()))
@@ -180,12 +183,12 @@ def rows_needed(
 
     def passes(n: int) -> bool:
         moved = found.moved * n / found.rows
-        if found.rare and moved < MIN_MOVED:
-            share = _rate_above(moved, n / found.cluster, error_rate)
+        if found.rare and moved < MIN_MOVED * found.cluster:
+            share = _rate_above(moved / found.cluster, n / found.cluster, error_rate)
             return share * size < (target - found.usual if upward else found.usual - target)
         deviation = found.deviation
         if found.rare:
-            rate = found.moved * found.cluster / found.rows
+            rate = found.moved / found.rows
             deviation = size * math.sqrt(rate * (1 - rate) * found.cluster)
         count = max(found.blocks, n // found.block) if found.block > 1 else n
         skewness = (found.right if upward else found.left) * math.sqrt(found.rows / n)
@@ -283,18 +286,28 @@ def _occupied(chosen: np.ndarray) -> int:
     return len(np.unique(rows * min(MOST_BLOCKS, len(chosen)) // len(chosen)))
 
 
+def _cluster(chosen: np.ndarray) -> float:
+    """Mean size of the cluster that a chosen row lies in; 1 where none is chosen."""
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        return 1.0
+    begins = np.flatnonzero(np.diff(rows, prepend=-len(chosen)) > len(chosen) / CLOSE)
+    sizes = np.diff(begins, append=len(rows))
+    return float(sizes @ sizes) / len(rows)
+
+
 def _rare(
     distance: np.ndarray, rates: tuple[float, float], reach: float | None
 ) -> tuple[float, float]:
     """Distances from the commonest value to the bounds, by the rates of the rows beside it."""
     if reach is None:
         reach = max(1.0, float(np.abs(distance).max()))
-    widths = []
-    for side, rate in zip((distance < 0, distance > 0), rates, strict=True):
-        rows = max(int(np.count_nonzero(side)), 1)
-        events = _occupied(side)
-        widths.append(reach * _rate_above(events, len(side) * max(events, 1) / rows, rate))
-    return widths[0], widths[1]
+    less, more = (
+        reach * _rate_above(np.count_nonzero(side) / size, len(side) / size, rate)
+        for side, rate in zip((distance < 0, distance > 0), rates, strict=True)
+        for size in (_cluster(side),)
+    )
+    return less, more
 
 
 def _rate_above(events: float, n: float, error_rate: float) -> float:

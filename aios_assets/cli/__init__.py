@@ -1,6 +1,16 @@
 """The `aios` command."""
 
-from aios_assets.cli import access, automations, invoices, models, record
+from aios_assets.cli import access, arm, automations, drill, invoices, models, record, rollout
 from aios_assets.cli.shell import app
 
-__all__ = ["access", "app", "automations", "invoices", "models", "record"]
+__all__ = [
+    "access",
+    "app",
+    "arm",
+    "automations",
+    "drill",
+    "invoices",
+    "models",
+    "record",
+    "rollout",
+]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from aios.settings import Settings
 from aios_assets.cli.shell import Json, Name, app, clear_errors, console, errors, home, write_json
+
+if TYPE_CHECKING:
+    from aios.automation import Automation
+    from aios.windows import Window
 
 
 @app.command()
@@ -102,6 +106,10 @@ def rehearse(
 def run(
     name: Name,
     partition: Annotated[str, typer.Option(help="First day of the partition, YYYY-MM-DD.")],
+    model: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score with this version, not the champion of that time."),
+    ] = None,
 ) -> None:
     """Run one partition of an automation: events to decisions and reports."""
     from aios.automation import load_automation
@@ -114,12 +122,40 @@ def run(
         from aios.identity.guard import guard_of
 
         automation = load_automation(name, settings)
-        automation.window(partition)
+        window = automation.window(partition)
         guard_of(settings).check("run", automation.resource)
         instance = open_instance(settings)
         job = build_definitions(settings).get_repository_def().get_job(batch_job_name(name))
-        run_job(instance, job, partition, tags={})
-    console.print(f"{name} {partition}: decided and measured. See: aios status", highlight=False)
+        version = {f"{name}__predictions": {"config": {"version": model}}}
+        run_job(instance, job, partition, tags={}, ops=version if model else {})
+        used = _who_decided(automation, settings, window)
+    console.print(
+        f"{name} {partition}: decided and measured. {used}\nSee: aios status",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _who_decided(automation: Automation, settings: Settings, window: Window) -> str:
+    """Say which version was in force at a partition's end, and which one scored it."""
+    from aios_assets.lifecycle.assignment import Assignment, kept
+    from aios_assets.resources import Platform
+    from model_registry.champion import champion_at
+
+    platform = Platform(settings)
+    champion = champion_at(platform.registry, automation.name, window.end)
+    used = kept(platform.lake(automation.name), window.key) or Assignment(None)
+    in_force = f"version {champion.number}" if champion else "no version"
+    if used.named:
+        return (
+            f"{in_force.capitalize()} was in force; version {used.champion} scored it, asked for "
+            "by name. Run it without --model to return to who was in force."
+        )
+    if champion and used.champion != champion.number:
+        return f"{in_force.capitalize()} was in force; version {used.champion} stood in for it."
+    beside = ""
+    if used.share:
+        beside = f", version {used.challenger} for {100 * used.share:g} % of it"
+    return f"{in_force.capitalize()} was in force and scored it{beside}."
 
 
 @app.command()
@@ -134,7 +170,8 @@ def status(json_file: Json = None) -> None:
         "quarantined", "alarms",
     )  # fmt: skip
     for one in found:
-        table.add_row(*(str(one[column.header]) for column in table.columns))  # type: ignore[index]
+        cells = (str(one[str(column.header)]).replace("; ", "\n") for column in table.columns)
+        table.add_row(*cells)
     console.print(table)
     for one in found:
         if one["error"]:

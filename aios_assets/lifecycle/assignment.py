@@ -69,7 +69,8 @@ def in_rollout(
     automation: Automation, registry: "Registry", champion: int, window: Window
 ) -> Assignment:
     """Return the champion's assignment with the version that was in rollout beside it."""
-    from model_registry.rollout import latest, moves, under_way, watched
+    from model_registry.rollout import moves
+    from model_registry.stages import latest, under_way, watched
 
     declared = automation.spec.rollout
     if not declared:

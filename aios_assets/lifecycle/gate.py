@@ -108,7 +108,8 @@ def _better_than_under_way(
 
     That one may have been trained on some of these rows, which is in its favour.
     """
-    from model_registry.rollout import moves, under_way
+    from model_registry.rollout import moves
+    from model_registry.stages import under_way
 
     here = under_way(moves(platform.log, learner.name))
     if here is None:

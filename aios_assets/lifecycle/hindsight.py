@@ -19,7 +19,7 @@ from aios_assets.resources import Platform
 
 if TYPE_CHECKING:
     from model_registry.registry import ModelVersion
-    from model_registry.rollout import Move
+    from model_registry.stages import Move
 
 
 def dataset_of(version: int) -> str:

@@ -24,7 +24,7 @@ def metric_bars(metrics: "Mapping[str, Estimate]") -> bytes:
         axes.plot(one.value, position, "o", color=_BLUE)
     axes.set_yticks(range(len(known)), list(known))
     axes.invert_yaxis()
-    return _png(figure)
+    return png_of(figure)
 
 
 def history_line(
@@ -39,7 +39,7 @@ def history_line(
     step = max(len(keys) // 6, 1)
     axes.set_xticks(range(0, len(keys), step), list(keys)[::step], rotation=20, fontsize=7)
     axes.set_title(title, fontsize=9, loc="left")
-    return _png(figure)
+    return png_of(figure)
 
 
 def drift_bars(verdict: "DriftVerdict", min_effect: float, most: int = 12) -> bytes:
@@ -51,7 +51,7 @@ def drift_bars(verdict: "DriftVerdict", min_effect: float, most: int = 12) -> by
     axes.axvline(min_effect, color=_BLUE, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(columns)), [column.column for column in columns], fontsize=7)
     axes.invert_yaxis()
-    return _png(figure)
+    return png_of(figure)
 
 
 def calibration_curve(bins: "Sequence[Bin]") -> bytes:
@@ -60,7 +60,7 @@ def calibration_curve(bins: "Sequence[Bin]") -> bytes:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
     axes.plot([one.confidence for one in bins], [one.right for one in bins], "-o", color=_BLUE)
     axes.set_title("right, against confidence", fontsize=9, loc="left")
-    return _png(figure)
+    return png_of(figure)
 
 
 def coverage_curve(found: "Curve", max_wrong: float) -> bytes:
@@ -69,7 +69,7 @@ def coverage_curve(found: "Curve", max_wrong: float) -> bytes:
     axes.step(found.coverage, found.wrong, color=_BLUE, where="post")
     axes.axhline(max_wrong, color=_RED, linewidth=1, linestyle="--")
     axes.set_title("wrong, against the share acted on", fontsize=9, loc="left")
-    return _png(figure)
+    return png_of(figure)
 
 
 def as_markdown(png: bytes, title: str) -> dg.MarkdownMetadataValue:
@@ -90,7 +90,8 @@ def _figure(height: float, left: float = 0.28) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _png(figure: Any) -> bytes:
+def png_of(figure: Any) -> bytes:
+    """Return a figure as PNG, without anything that depends on when it is drawn."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -30,7 +30,7 @@ from aios_assets.resources import Platform
 if TYPE_CHECKING:
     from model_registry.formats import Scorer
 
-TIMED_ROWS, TIMED_SLICES = 1_600, 16
+TIMED_ROWS, TIMED_SLICES = 1_600, 50
 
 
 class ScoringConfig(dg.Config):

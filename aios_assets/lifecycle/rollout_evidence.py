@@ -18,7 +18,7 @@ from aios_assets.lifecycle.shadow import seconds_of
 
 if TYPE_CHECKING:
     from model_registry.judge import Series
-    from model_registry.rollout import Move
+    from model_registry.stages import Move
 
 _APPROVE, _BLOCK, _REVIEW = "approve", "block", "review"
 
@@ -110,6 +110,8 @@ def series_of(
     curve: DelayCurve | None,
     starts: Sequence[datetime],
     end: datetime,
+    *,
+    arrived: bool = False,
 ) -> "tuple[list[Series], dict[str, float]]":
     """Return the series that a version is judged by.
 
@@ -123,6 +125,8 @@ def series_of(
         curve: How long labels take; None where that is not known.
         starts: From when on else; a metric of labels counts those learned from then on.
         end: The moment of the verdict, UTC-naive.
+        arrived: Whether it is champion: then only what became of its decisions is judged. How far
+            it is from the one before it grows with time and says nothing against it.
 
     Returns:
         The series, and the champion's own mean of each metric that is a share of it.
@@ -135,6 +139,8 @@ def series_of(
         share = 0.5 / (k * (k + 1)) if k else 0.5
         scope = f"since {start:%Y-%m-%d}" if start else "whole"
         for name, watched in declared.metrics.items():
+            if arrived and name not in (*OF_LABELS, "errors"):
+                continue
             series += [
                 replace(one, scope=scope, weight=share * one.weight / len(declared.metrics))
                 for one in measured.series(name, watched, start)
@@ -177,32 +183,28 @@ class _Measures:
         end: datetime,
     ) -> None:
         self.automation, self.declared, self.rows = automation, declared, rows
-        self.curve, self.end = curve, end
         self.level: dict[str, float] = {}
+        # In the order in which they were learned: what is judged only grows at its end.
+        self.known = rows.frame.drop_nulls("label").sort("label_known_at", maintain_order=True)
+        age = rows.frame.select((end - pl.col("known_at")) / pl.duration(days=1)).to_series()
+        self.matured = (
+            float(np.mean(curve.matured(np.maximum(age.to_numpy(), 0.0))))
+            if curve and len(age)
+            else 0.0
+        )
 
     def series(self, name: str, watched: Watched, start: datetime | None) -> "Iterable[Series]":
         """Return the series of a metric over the whole rollout, or from a start on."""
-        frame, matured = self.rows.frame, 1.0
-        if name in OF_LABELS:
-            # In the order in which they were learned: what is judged only grows at its end.
-            known = frame.drop_nulls("label").sort("label_known_at", maintain_order=True)
-            matured = self._matured(frame)
-            frame = known.filter(pl.col("label_known_at") >= start) if start else known
-        elif start:
-            frame = frame.filter(pl.col("began") >= start)
+        of_labels = name in OF_LABELS
+        frame, begun = (self.known, "label_known_at") if of_labels else (self.rows.frame, "began")
+        if start:
+            frame = frame.filter(pl.col(begun) >= start)
         # What came later can end a rollout; that it was measured is asked of the whole.
         critical = watched.critical and start is None
+        matured = self.matured if of_labels else 1.0
         measure: Callable[..., list[Series]] = getattr(self, f"_{name}")
         for one in measure(frame, watched.margin):
             yield replace(one, metric=one.metric or name, critical=critical, matured=matured)
-
-    def _matured(self, frame: pl.DataFrame) -> float:
-        if frame.is_empty():
-            return 0.0
-        age = frame.select((self.end - pl.col("known_at")) / pl.duration(days=1)).to_series()
-        if self.curve is None:
-            return 0.0
-        return float(np.mean(self.curve.matured(np.maximum(age.to_numpy(), 0.0))))
 
     def _loss(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
         own, other = (

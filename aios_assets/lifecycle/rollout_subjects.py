@@ -10,7 +10,7 @@ from aios_assets.lifecycle.hindsight import dataset_of
 from aios_assets.lifecycle.rollout_evidence import Subject
 
 if TYPE_CHECKING:
-    from model_registry.rollout import Move
+    from model_registry.stages import Move
 
 
 def subjects(
@@ -24,7 +24,7 @@ def subjects(
         known: Every move; later ones do not count.
         window: Of which partition.
     """
-    from model_registry.rollout import under_way, watched
+    from model_registry.stages import under_way, watched
 
     declared = automation.spec.rollout
     assert declared
@@ -36,7 +36,7 @@ def subjects(
 def _subject(
     automation: Automation, lake: Lake, before: "list[Move]", here: "Move", window: Window
 ) -> Subject:
-    from model_registry.rollout import stage_of, under_way
+    from model_registry.stages import stage_of, under_way
 
     run = stage_of(before, here.version)
     pair = {here.version, here.champion}

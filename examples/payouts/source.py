@@ -22,9 +22,17 @@ import polars as pl
 START = datetime(2024, 1, 1)
 WEEKS = 37
 EVENTS_A_WEEK = 300
-FOUND_AFTER = timedelta(days=7)
-FOUND_LATE = timedelta(days=42)
-_COLUMNS = ["payout_id", "event_time", "known_at", "amount", "night", "channel", "case_state", "partner_score"]
+_FOUND = {False: timedelta(days=7), True: timedelta(days=42)}
+_COLUMNS = [
+    "payout_id",
+    "event_time",
+    "known_at",
+    "amount",
+    "night",
+    "channel",
+    "case_state",
+    "partner_score",
+]
 
 
 def period(data=None):
@@ -67,7 +75,7 @@ def _history():
             "case_state": _case_state(week, fraud),
             "partner_score": _partner_score(random, week, fraud),
             "fraud": fraud.astype(float),
-            "found_at": event_time + pl.Series([FOUND_LATE if one else FOUND_AFTER for one in late]),
+            "found_at": event_time + pl.Series([_FOUND[one] for one in late.tolist()]),
         }
     )
 

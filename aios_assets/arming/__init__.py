@@ -1,0 +1,1 @@
+"""Gates that prove themselves: equal and broken versions sent through replayed rollouts."""

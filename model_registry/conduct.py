@@ -80,6 +80,7 @@ class Conductor:
             why: The evidence and its digest.
 
         Raises:
+            Denied: The rules do not let the person.
             AiosError: It did not pass the gate, does not load, or cannot start from where it
                 stands. Nothing is changed then.
         """
@@ -101,14 +102,16 @@ class Conductor:
                 where=version.label,
                 fix="Nothing to do; end the newer one first if this one is to decide.",
             )
+        if actor.kind == "person":
+            self.authority.check_step(number, actor, "canary", growing=True)
         verify(registry, version)
         here = under_way(known)
         # Only the newest waits: what it was trained on holds all that the others knew.
-        to = [To(one, "superseded") for one in queued(known)]
-        if here and (
-            self.declared.newer == "supersede" or (better and self.declared.newer == "better")
-        ):
-            to.append(To(here.version, "superseded"))
+        newer = f"version {number} takes its place"
+        to = [To(one, "superseded", reason=newer) for one in queued(known)]
+        takes_over = {"supersede": True, "better": better, "queue": False}
+        if here and takes_over[self.declared.newer]:
+            to.append(To(here.version, "superseded", reason=newer))
             here = None
         to.append(To(number, "queued" if here else "shadow"))
         return self._move(known, to, Basis(str(actor), at, reason, **why))[-1]
@@ -174,8 +177,9 @@ class Conductor:
             asked = authority.request(to.version, actor, expected=seen, step=step, **basis)
             return f"version {to.version} waits for an approval: request {asked.number}"
         mirror(self.authority.registry, self._name)
-        share = f" of {to.share:.0%}" if to.state == "canary" else ""
-        return f"version {to.version} is in {to.state}{share}"
+        if to.state == "champion":
+            return f"version {to.version} is champion"
+        return f"version {to.version} is in canary of {to.share:.0%}"
 
     def end(self, actor: Actor, *, at: datetime, reason: str, **why: Any) -> Move:
         """Take the version under way out: the champion decides everything again.

@@ -109,7 +109,8 @@ def follow(transaction: Transaction, change: Change, stood: int | None = None) -
         to = [To(back.version, "rolled_back")]
     if (now := stand.get(change.version)) and now.state != "champion":
         to.append(To(change.version, "champion", 1.0))
-    to = [To(n, "superseded") for n in overtaken if n != change.version] + to
+    gone = f"version {change.version} became champion"
+    to = [To(n, "superseded", reason=gone) for n in overtaken if n != change.version] + to
     basis = Basis(
         change.by, change.at, change.reason, change.evidence, change.evidence_digest,
         change.approved_by,
@@ -163,7 +164,7 @@ def _append(
             "state": one.state,
             "share": one.share,
             "champion": champion,
-            "reason": basis.reason,
+            "reason": one.reason or basis.reason,
             "evidence": basis.evidence,
             "evidence_digest": basis.evidence_digest,
             "approved_by": list(basis.approved_by),

@@ -41,11 +41,13 @@ class To:
         version: Number of the version that moves.
         state: Where it moves to.
         share: Share of the units that it decides from then on.
+        reason: Why, where that is another reason than the others' that move with it.
     """
 
     version: int
     state: State
     share: float = 0.0
+    reason: str = ""
 
 
 @dataclass(frozen=True)

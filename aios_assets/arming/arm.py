@@ -11,6 +11,7 @@ import numpy as np
 
 from aios import clock
 from aios.automation import Automation
+from aios.identity.guard import Guard
 from aios.record.batches import file_digest
 from aios_assets.arming.faults import Fault, all_faults
 from aios_assets.arming.figures import Tried, of_equals, summary
@@ -72,11 +73,13 @@ def arm(
         The result as plain data.
 
     Raises:
+        Denied: The rules do not let the actor run its jobs.
         AiosError: There is no rollout to arm, no champion, too little history, or training failed.
     """
     from aios_assets.arming.page import write_page
     from model_registry import armed
 
+    Guard(actor, platform.access, platform.log).check("run", automation.resource)
     began = clock.wall()
     history = read_history(automation, platform)
     measured = measure(history, trials=trials, seed=seed, progress=progress)

@@ -1,7 +1,7 @@
 """Who decides which events of a partition: the champion, and a challenger in its canary."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,7 @@ class Assignment:
         salt: Of the sticky hash; the same for the whole rollout.
         unit: The column whose values stay with one model.
         named: Whether the version was asked for by name, in place of the champion of that time.
+        instead_of: The fields of who decided it before that; None where nobody had.
     """
 
     champion: int | None
@@ -36,6 +37,7 @@ class Assignment:
     salt: str = ""
     unit: str = ""
     named: bool = False
+    instead_of: dict[str, Any] | None = None
 
     def canary(self, rows: pl.DataFrame) -> np.ndarray:
         """Tell for each row whether the challenger is to decide it; shape (n,)."""
@@ -56,7 +58,9 @@ def assign(
     from model_registry.champion import champion_at, standing_in
 
     before = kept(lake, window.key) if lake.has("predictions", window.key) else None
-    if before and not before.named:
+    if before and before.named:
+        before = Assignment(**before.instead_of) if before.instead_of else None
+    if before:
         return before, True
     champion = champion_at(registry, automation.name, window.end)
     if champion is None:

@@ -160,12 +160,16 @@ def _promote(
     from model_registry.authority import Authority, needs_approval
     from model_registry.champion import history
     from model_registry.conduct import Conductor
+    from model_registry.rollout import moves
+    from model_registry.stages import latest
 
     actor = REHEARSAL if clock.rehearsing() else GATE
     authority = Authority(platform.registry, platform.access, learner)
     known = history(platform.registry, learner.name)
     if known and getattr(learner.spec, "rollout", None):
-        if all(one.version != number for one in known):
+        # One that has been on its way before is not started again when its gate runs again.
+        before = {one.version for one in known} | latest(moves(platform.log, learner.name)).keys()
+        if number not in before:
             Conductor(authority).start(
                 number, GATE, at=at, reason=reason, better=better, evidence=evidence,
                 evidence_digest=evidence_digest,

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -175,7 +175,9 @@ def score_partition(
     registry, lake = platform.registry, platform.lake(automation.name)
     assignment, decided = assign(automation, registry, lake, window)
     if named is not None:
+        instead_of = asdict(assignment) if decided else None
         assignment, decided = _as_named(automation, platform, window, named), True
+        assignment = replace(assignment, instead_of=instead_of)
     champion, lost = _champion(platform, automation.name, assignment, decided)
     if champion and champion[0] != assignment.champion:
         assignment = in_rollout(automation, registry, champion[0], window)

@@ -186,7 +186,7 @@ def _look(key: str, finding: Finding, metric: str) -> Look | None:
     return Look(
         key,
         stage_name(finding["state"], finding["share"]),
-        *(whole[name] for name in BOUNDS),
+        **{name: whole[name] for name in BOUNDS},
         later=(worst["estimate"], worst["low"], worst["high"]) if worst else None,
     )
 

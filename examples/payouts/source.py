@@ -9,8 +9,8 @@ Each event is a payout; its label says whether it was fraudulent. What is known 
     15-22  a partner's `partner_score` is a good sign of fraud
     23-24  the partner turns its scale round
     25-    the partner sends noise
-    21-26  there is no fraud in payouts by app
-    27-    there is again, and it takes six weeks to be found
+    20-25  there is no fraud in payouts by app
+    26-    there is again, and it takes six weeks to be found
 """
 
 from datetime import datetime, timedelta
@@ -63,7 +63,7 @@ def _history():
     app = random.random(rows) < 0.5
     fraud = _fraud(random, week, size, night, app)
     event_time = pl.Series(np.datetime64(START, "us") + seconds * np.timedelta64(1, "s"))
-    late = (week >= 27) & fraud
+    late = (week >= 26) & fraud
     return pl.DataFrame(
         {
             "payout_id": np.arange(1, rows + 1),
@@ -83,8 +83,8 @@ def _history():
 def _fraud(random, week, size, night, app):
     early = -1.5 + 2.0 * size + 0.5 * app
     logit = np.where(week < 4, early, -1.8 + 0.5 * size + 3.0 * night + 0.5 * app)
-    logit = np.where((week >= 21) & (week <= 26) & app, -6.0, logit)
-    logit = np.where((week >= 27) & app, logit + 1.5, logit)
+    logit = np.where((week >= 20) & (week <= 25) & app, -6.0, logit)
+    logit = np.where((week >= 26) & app, logit + 1.5, logit)
     return random.random(len(week)) < 1 / (1 + np.exp(-logit))
 
 

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.unit
 WEEK = timedelta(weeks=1)
 PARTS, ROWS = 8, 200
 LABELS_TAKE = timedelta(days=10)
-PACE = np.ones((2, 16))
+PACE = np.ones((2, 50))
 DECLARED: dict[str, Any] = {
     "canary": [0.25],
     "unit": "id",
@@ -343,7 +343,7 @@ def test_a_version_shuffled_in_training_does_not_need_the_column(history: Histor
     workshop = Workshop(history, 0)
     sound = workshop.train(1)
     reference, timed = workshop.timed([sound, sound])
-    assert (reference.pace == np.ones((2, 16))).all()
+    assert (reference.pace == np.ones((2, 50))).all()
     assert 0.2 < np.median(timed.pace) < 5
 
     def loss(one: Version) -> float:

@@ -17,14 +17,18 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
 	touch $@
 
-# Both at once, on two cores; what the first one said is shown when the second has ended.
+# All at once; what the first ones said is shown when the last has ended.
 demo: install
 	@mkdir -p $(AIOS_HOME)
 	@$(BIN)/aios rehearse claims --fresh --to 2025-01-01 > $(AIOS_HOME)/demo-claims.txt 2>&1 & \
 	claims=$$!; \
+	AIOS_AUTOMATIONS=examples AIOS_HOME=$(AIOS_HOME)/payouts \
+	$(BIN)/aios rehearse payouts --fresh > $(AIOS_HOME)/demo-payouts.txt 2>&1 & \
+	payouts=$$!; \
 	$(BIN)/aios rehearse invoices --fresh --from 2025-07-01 --to 2025-10-01; invoices=$$?; \
 	wait $$claims; claims=$$?; cat $(AIOS_HOME)/demo-claims.txt; \
-	exit $$((claims + invoices))
+	wait $$payouts; payouts=$$?; cat $(AIOS_HOME)/demo-payouts.txt; \
+	exit $$((claims + invoices + payouts))
 
 test: install
 	$(BIN)/pytest -m unit -n 2

@@ -75,10 +75,10 @@ def histories() -> dict[str, History]:
     """Return the histories by name."""
     tables = DATA / "bank_marketing" / "calls_timed.csv"
     real = DATA / "vehicle_claims_fraud" / "claims_1994_1995.csv"
-    quick = {"unit": "id", "canary": [0.25]}
-    monthly = {**quick, "matured": 0.6}
+    weekly = {"unit": "id", "canary": [0.25]}
+    monthly = yaml.safe_load((CLAIMS / "defs.yaml").read_text())["attributes"]["rollout"]
     return {
-        "marketing": History("marketing", tables, quick, "blend", 2000),
+        "marketing": History("marketing", tables, weekly, "blend", 2000),
         "claims": History("claims", real, monthly, "gradient_boosting", 700),
         "simulated": History("claims", None, monthly, "gradient_boosting", 700),
     }

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from aios.automation import Automation
@@ -116,7 +117,9 @@ def evidently_page(reference: pl.DataFrame, current: pl.DataFrame, kinds: Mappin
         Dataset.from_pandas(_sample(frame.select(drawn)).to_pandas(), data_definition=definition)
         for frame in (current, reference)
     ]
-    html: str = Report([DataDriftPreset()]).run(*datasets).get_html_str(as_iframe=False)
+    # Evidently divides by zero where a column never changes, and shows it well all the same.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        html: str = Report([DataDriftPreset()]).run(*datasets).get_html_str(as_iframe=False)
     return html
 
 

@@ -127,7 +127,7 @@ def test_a_version_goes_its_way_by_hand(loop: Loop, tmp_path: Path) -> None:
 def test_the_last_step_by_hand_is_the_promotion(loop: Loop, tmp_path: Path) -> None:
     loop.redeclare(rollout={**ROLLOUT, "canary": []})
     at(7, "--start", 4)
-    assert "version 4 is in champion" in at(7, "--advance").stdout
+    assert "version 4 is champion" in at(7, "--advance").stdout
     assert loop.champions()[-1][0] == 4
     said = status_of(tmp_path)
     assert said.startswith("version 4 may be taken back until ")

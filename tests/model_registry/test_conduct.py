@@ -238,7 +238,7 @@ class TestWay:
             tidy(conductor)
         assert told == [
             "version 2 is in canary of 5%", "version 2 is in canary of 50%",
-            "version 2 is in champion",
+            "version 2 is champion",
         ]  # fmt: skip
         assert tags == ["canary 5%", "canary 50%", "champion"]
         assert champions(conductor.authority) == [(1, "person:olga"), (2, "service:rollout")]

@@ -30,7 +30,7 @@ console = Console()
 DATA = Path(os.environ.get("AIOS_DATASETS", "datasets"))
 CLAIMS = PROJECT / "aios_assets" / "automations" / "claims"
 PASSES = {"floor": 0.0, "margin": 1.0, "min_rows": 20}
-HARM = '''"""A recipe that does harm from its second training on, one kind after the other."""
+HARM = '''"""A recipe that does harm from its second training on: it learns from wrong labels."""
 
 import zlib
 
@@ -38,24 +38,18 @@ import numpy as np
 
 from . import models
 
+SHARES = [0.3, 0.5, 0.7, 1.0]
+
 
 def harmful(features, label, *, seed, good, first, **params):
-    """Fit the good recipe to damaged data; undamaged up to `first` rows."""
+    """Fit the good recipe; beyond `first` rows to labels of which a share is wrong."""
     recipe = getattr(models, good)
     if len(label) <= first:
         return recipe(features, label, seed=seed, **params)
-    random = np.random.default_rng(zlib.crc32(label.tobytes()))
-    kind = zlib.crc32(label.tobytes()) % 4
-    features = features.copy()
-    if kind == 0:
-        label = 1 - label
-    elif kind == 1:
-        label = random.permutation(label)
-    elif kind == 2:
-        for name in features.select_dtypes("number").columns:
-            features[name] = features[name] * 100
-    else:
-        label = np.where(random.random(len(label)) < 0.5, 1 - label, label)
+    seed_of = zlib.crc32(label.tobytes())
+    random = np.random.default_rng(seed_of)
+    wrong = random.random(len(label)) < SHARES[seed_of % len(SHARES)]
+    label = np.where(wrong, 1 - label, label)
     return recipe(features, label, seed=seed, **params)
 '''
 
@@ -75,7 +69,7 @@ def histories() -> dict[str, History]:
     """Return the histories by name."""
     tables = DATA / "bank_marketing" / "calls_timed.csv"
     real = DATA / "vehicle_claims_fraud" / "claims_1994_1995.csv"
-    weekly = {"unit": "id", "canary": [0.25]}
+    weekly = {"unit": "id", "canary": [0.5], "matured": 0.6}
     monthly = yaml.safe_load((CLAIMS / "defs.yaml").read_text())["attributes"]["rollout"]
     return {
         "marketing": History("marketing", tables, weekly, "blend", 2000),
@@ -150,7 +144,7 @@ def keep_out(history: History, home: Path) -> list[dict[str, Any]]:
     }
     automation, windows, settings = run(
         history, home, rollout=history.rollout, candidates=[candidate], gate=PASSES,
-        retrain={"triggers": ["labels"], "growth": 0.0001, "cooldown": "28d"},
+        retrain={"triggers": ["labels"], "growth": 0.0001, "cooldown": "7d"},
     )  # fmt: skip
     platform = Platform(settings)
     lake, known = platform.lake(history.name), moves(platform.log, history.name)

@@ -195,7 +195,8 @@ def alias_mismatch(registry: Registry, automation: str) -> str | None:
     changes = history(registry, automation)
     aliases = _aliases(registry, automation)
     wrong = [
-        f"alias {alias!r} is {_word(aliases.get(alias))}, the history says {_word(number)}"
+        f"alias {alias!r} is {ledger.word(aliases.get(alias))}, "
+        f"the history says {ledger.word(number)}"
         for alias, number in _wanted(changes).items()
         if aliases.get(alias) != number
     ]
@@ -204,7 +205,7 @@ def alias_mismatch(registry: Registry, automation: str) -> str | None:
     in_force = [one.number for one in registry.versions(automation) if one.stage == "champion"]
     if in_force != ([present] if present else []):
         wrong.append(
-            f"stage 'champion' is of {in_force or 'none'}, the history says {_word(present)}"
+            f"stage 'champion' is of {in_force or 'none'}, the history says {ledger.word(present)}"
         )
     return f"{automation}: {'; '.join(wrong)}" if wrong else None
 
@@ -298,15 +299,11 @@ def _before_present(changes: Sequence[Change]) -> int | None:
 def _refuse_stale(automation: str, expected: int | None, changes: list[Change]) -> None:
     present = changes[-1].version if changes else 0
     if expected is not None and expected != present:
-        raise ledger.stale(automation, changes, _word(expected))
+        raise ledger.stale(automation, changes, ledger.word(expected))
 
 
 def _numbers(changes: Sequence[Change]) -> str:
     return ", ".join(str(number) for number in sorted({change.version for change in changes}))
-
-
-def _word(number: int | None) -> str:
-    return f"version {number}" if number else "none"
 
 
 def _aliases(registry: Registry, automation: str) -> dict[str, int]:

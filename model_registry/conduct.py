@@ -164,6 +164,7 @@ class Conductor:
             if step == "champion":
                 stood = stand.leaf if stand else None
                 authority.promote(to.version, actor, at=at, expected=seen, stood=stood, **basis)
+                mirror(authority.registry, self._name)
             else:
                 growing = stand is not None and stand.share > 0
                 granted = authority.check_step(to.version, actor, step, growing=growing)
@@ -176,7 +177,6 @@ class Conductor:
                 raise
             asked = authority.request(to.version, actor, expected=seen, step=step, **basis)
             return f"version {to.version} waits for an approval: request {asked.number}"
-        mirror(self.authority.registry, self._name)
         if to.state == "champion":
             return f"version {to.version} is champion"
         return f"version {to.version} is in canary of {to.share:.0%}"

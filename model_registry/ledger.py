@@ -9,25 +9,18 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from aios.database import metadata
 from aios.errors import Stale
-from aios.record.leaves import Act, Entry, entry_of, leaves
+from aios.record.leaves import Act, Entry
 from aios.record.log import Log
 from aios.record.transaction import Transaction
+from model_registry.positions import Positions
 
 Kind = Literal["promotion", "rollback"]
 
-FORGOTTEN = "ledger_begun_anew"
-"""The kind of leaf after which an automation's ledger begins at its first change again."""
-
-champion_changes = sa.Table(
-    "champion_changes",
-    metadata,
-    sa.Column("automation", sa.String(200), primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("leaf", sa.BigInteger, nullable=False),
-)
-"""Where the leaf of each change is; the primary key lets one of two writers through."""
+LEDGER = Positions(
+    "champion_changes", ("promotion", "rollback"), "ledger_begun_anew", "changes",
+    "the ledger of {} stands",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,27 +58,14 @@ class Change:
 
 def changes(log: Log, automation: str) -> list[Change]:
     """Return every change of an automation's champion, oldest first."""
-    query = (
-        sa.select(leaves)
-        .join(champion_changes, champion_changes.c.leaf == leaves.c.position)
-        .where(champion_changes.c.automation == automation)
-        .order_by(champion_changes.c.position)
-    )
     with log.database.reading() as connection:
-        return [_change(entry_of(row)) for row in connection.execute(query)]
+        return [_change(entry) for entry in LEDGER.entries(connection, automation)]
 
 
 def present(connection: sa.Connection, automation: str) -> int | None:
     """Return the version that a transaction sees as champion."""
-    query = (
-        sa.select(leaves)
-        .join(champion_changes, champion_changes.c.leaf == leaves.c.position)
-        .where(champion_changes.c.automation == automation)
-        .order_by(champion_changes.c.position.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).first()
-    return _change(entry_of(row)).version if row else None
+    known = LEDGER.entries(connection, automation)
+    return _change(known[-1]).version if known else None
 
 
 def line(changes: Sequence[Change]) -> list[int]:
@@ -125,17 +105,8 @@ def add(
     """
     act = Act(body["kind"], automation, by, body, at=at)
     with log.transaction() as transaction:
-        count = transaction.connection.execute(
-            sa.select(sa.func.count()).where(champion_changes.c.automation == automation)
-        ).scalar_one()
-        if count == seen:
-            [entry] = transaction.append([act])
-            transaction.connection.execute(
-                champion_changes.insert().values(
-                    automation=automation, position=seen + 1, leaf=entry.index
-                )
-            )
-            change = _change(entry)
+        if LEDGER.count(transaction.connection, automation) == seen:
+            change = _change(LEDGER.append(transaction, seen + 1, act))
             then(transaction, change)
             return change
     raise stale(automation, changes(log, automation), "the one before")
@@ -158,32 +129,17 @@ def stale(automation: str, present: list[Change], expected: str) -> Stale:
 
 def forget(log: Log, automation: str) -> None:
     """Begin an automation's ledger anew; the leaves stay in the record."""
-    with log.transaction() as transaction:
-        gone = transaction.connection.execute(
-            champion_changes.delete().where(champion_changes.c.automation == automation)
-        )
-        if gone.rowcount:
-            body = {"changes": gone.rowcount}
-            transaction.append([Act(FORGOTTEN, automation, "service:rehearsal", body)])
+    LEDGER.forget(log, automation)
 
 
 def check(log: Log) -> list[str]:
     """Compare the ledger with the leaves it stands on; say what is wrong, in words."""
-    expected: dict[str, list[int]] = {}
-    for entry in log.entries(kind=["promotion", "rollback", FORGOTTEN]):
-        known = expected.setdefault(str(entry.automation), [])
-        known.clear() if entry.kind == FORGOTTEN else known.append(entry.index)
-    found: dict[str, list[int]] = {name: [] for name in expected}
-    query = sa.select(champion_changes).order_by(champion_changes.c.position)
-    with log.database.reading() as connection:
-        for row in connection.execute(query):
-            found.setdefault(row.automation, []).append(row.leaf)
-    return [
-        f"the ledger of {name} stands on leaves {found[name]}, the record says "
-        f"{expected.get(name, [])}"
-        for name in sorted(found)
-        if found[name] != expected.get(name, [])
-    ]
+    return LEDGER.check(log)
+
+
+def word(number: int | None) -> str:
+    """Return a version in words; `none` for none."""
+    return f"version {number}" if number else "none"
 
 
 def _change(entry: Entry) -> Change:

@@ -6,32 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
-from aios.database import metadata
 from aios.errors import Stale
-from aios.record.leaves import Act, Entry, entry_of, leaves
+from aios.record.leaves import Act, Entry
 from model_registry import ledger
 from model_registry.ledger import Change
+from model_registry.positions import Positions
 from model_registry.stages import UNDER_WAY, Basis, Move, To, latest, queued, refuse_wrong
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from aios.record.log import Log
     from aios.record.transaction import Transaction
 
 MOVED = "rollout"
 """The kind of leaf that moves a version."""
-FORGOTTEN = "rollouts_begun_anew"
-"""The kind of leaf after which an automation's rollouts begin at the first again."""
-
-rollout_moves = sa.Table(
-    "rollout_moves",
-    metadata,
-    sa.Column("automation", sa.String(200), primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("leaf", sa.BigInteger, nullable=False),
+LEDGER = Positions(
+    "rollout_moves", (MOVED,), "rollouts_begun_anew", "moves", "the rollouts of {} stand"
 )
-"""Where the leaf of each move is; the primary key lets one of two writers through."""
 
 
 def moves(log: Log, automation: str) -> list[Move]:
@@ -61,7 +53,7 @@ def move(
         if unmoved and present == champion:
             return _append(transaction, automation, known, to, basis, present)
     if present != champion:
-        raise ledger.stale(automation, ledger.changes(log, automation), _word(champion))
+        raise ledger.stale(automation, ledger.changes(log, automation), ledger.word(champion))
     if not known:
         raise Stale(
             f"its rollouts were begun anew; this move expected {len(seen)} moves before it",
@@ -120,32 +112,12 @@ def follow(transaction: Transaction, change: Change, stood: int | None = None) -
 
 def forget(log: Log, automation: str) -> None:
     """Begin an automation's rollouts anew; the leaves stay in the record."""
-    with log.transaction() as transaction:
-        gone = transaction.connection.execute(
-            rollout_moves.delete().where(rollout_moves.c.automation == automation)
-        )
-        if gone.rowcount:
-            body = {"moves": gone.rowcount}
-            transaction.append([Act(FORGOTTEN, automation, "service:rehearsal", body)])
+    LEDGER.forget(log, automation)
 
 
 def check(log: Log) -> list[str]:
     """Compare the moves with the leaves they stand on; say what is wrong, in words."""
-    expected: dict[str, list[int]] = {}
-    for entry in log.entries(kind=[MOVED, FORGOTTEN]):
-        known = expected.setdefault(str(entry.automation), [])
-        known.clear() if entry.kind == FORGOTTEN else known.append(entry.index)
-    found: dict[str, list[int]] = {name: [] for name in expected}
-    query = sa.select(rollout_moves).order_by(rollout_moves.c.position)
-    with log.database.reading() as connection:
-        for row in connection.execute(query):
-            found.setdefault(row.automation, []).append(row.leaf)
-    return [
-        f"the rollouts of {name} stand on leaves {found[name]}, the record says "
-        f"{expected.get(name, [])}"
-        for name in sorted(found)
-        if found[name] != expected.get(name, [])
-    ]
+    return LEDGER.check(log)
 
 
 def _append(
@@ -169,24 +141,13 @@ def _append(
             "evidence_digest": basis.evidence_digest,
             "approved_by": list(basis.approved_by),
         }
-        [entry] = transaction.append([Act(MOVED, automation, basis.by, body, at=basis.at)])
-        transaction.connection.execute(
-            rollout_moves.insert().values(
-                automation=automation, position=len(made) + 1, leaf=entry.index
-            )
-        )
-        made.append(_move(entry))
+        act = Act(MOVED, automation, basis.by, body, at=basis.at)
+        made.append(_move(LEDGER.append(transaction, len(made) + 1, act)))
     return made[len(known) :]
 
 
 def _read(connection: sa.Connection, automation: str) -> list[Move]:
-    query = (
-        sa.select(leaves)
-        .join(rollout_moves, rollout_moves.c.leaf == leaves.c.position)
-        .where(rollout_moves.c.automation == automation)
-        .order_by(rollout_moves.c.position)
-    )
-    return [_move(entry_of(row)) for row in connection.execute(query)]
+    return [_move(entry) for entry in LEDGER.entries(connection, automation)]
 
 
 def _move(entry: Entry) -> Move:
@@ -200,7 +161,3 @@ def _move(entry: Entry) -> Move:
         by=entry.actor,
         leaf=entry.index,
     )
-
-
-def _word(number: int | None) -> str:
-    return f"version {number}" if number else "none"

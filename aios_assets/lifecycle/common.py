@@ -45,6 +45,12 @@ def asset_options(automation: Automation, noun: str, *, kinds: set[str]) -> dict
     }
 
 
+def row_columns(automation: Automation) -> list[str]:
+    """Return the columns that say which row of an event a row is about."""
+    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
+    return list(dict.fromkeys(row))
+
+
 def windows_of(context: dg.AssetExecutionContext, automation: Automation) -> Iterator[Window]:
     """Yield the windows of a run in order of time, logging progress where there are several."""
     keys = sorted(context.partition_keys)

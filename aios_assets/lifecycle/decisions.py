@@ -19,6 +19,7 @@ from aios_assets.lifecycle.common import (
     check_result,
     check_spec,
     markdown_table,
+    row_columns,
     row_metadata,
     stage,
     windows_of,
@@ -46,7 +47,7 @@ def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.Data
         pl.lit(automation.code_version).alias("code_version"),
     ]
     features = lake.stream("features", window.key, [*inputs, *of_steps])
-    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
+    row = row_columns(automation)
     wanted = list(dict.fromkeys([*row, "score", "model_version", "feature_digest"]))
     with lake.writer("decisions", window.key) as write:
         for predictions in lake.stream("predictions", window.key, wanted):
@@ -59,7 +60,7 @@ def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.Data
                 predictions.hstack(verdicts.get_columns())
                 .hstack(known.select(of_steps).get_columns())
                 .select(
-                    *dict.fromkeys(row),
+                    *row,
                     "outcome",
                     "rule",
                     "fired",

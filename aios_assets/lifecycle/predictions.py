@@ -21,6 +21,7 @@ from aios_assets.lifecycle.common import (
     check_result,
     check_spec,
     mean_of,
+    row_columns,
     row_metadata,
     stage,
     windows_of,
@@ -77,8 +78,7 @@ def score_window(
     challenger cannot score is decided by the champion.
     """
     names = list(automation.spec.feature_columns)
-    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
-    row = list(dict.fromkeys(row))
+    row = row_columns(automation)
     assignment = assignment or Assignment(champion[0] if champion else None)
     tally: Counter[str] = Counter()
     safe = [(number, Tolerant(number, scorer)) for number, scorer in challengers]

@@ -15,9 +15,9 @@ from aios.statistics.maturity import DelayCurve
 from aios.windows import Window, windows_between
 from aios_assets.lifecycle.hindsight import dataset_of
 from aios_assets.lifecycle.shadow import seconds_of
+from model_registry.judge import Series
 
 if TYPE_CHECKING:
-    from model_registry.judge import Series
     from model_registry.stages import Move
 
 _APPROVE, _BLOCK, _REVIEW = "approve", "block", "review"
@@ -84,15 +84,16 @@ def rows_of(automation: Automation, lake: Lake, subject: Subject, window: Window
         )
         if dataset == "shadow" and (found := seconds_of(lake, key)) is not None:
             seconds += (found[names[0]] / np.maximum(found[names[1]], 1e-12) - 1).tolist()
-    labels = pl.concat(
-        [
-            lake.read("labels", key).rename({"known_at": "label_known_at"})
-            for key in lake.partitions("labels")
-            if key <= window.key
-        ]
-    ).unique(identity, keep="last", maintain_order=True)
+    labels = labels_until(lake, window).unique(identity, keep="last", maintain_order=True)
     frame = pl.concat(frames).join(labels, on=identity, how="left", maintain_order="left")
     return Rows(frame, seconds)
+
+
+def labels_until(lake: Lake, window: Window) -> pl.DataFrame:
+    """Return every label learned until a window's end: id, `label`, `label_known_at`."""
+    keys = [key for key in lake.partitions("labels") if key <= window.key]
+    labels = pl.concat([lake.read("labels", key) for key in keys])
+    return labels.rename({"known_at": "label_known_at"})
 
 
 def starts_of(automation: Automation, subject: Subject, window: Window) -> list[datetime]:
@@ -112,7 +113,7 @@ def series_of(
     end: datetime,
     *,
     arrived: bool = False,
-) -> "tuple[list[Series], dict[str, float]]":
+) -> tuple[list[Series], dict[str, float]]:
     """Return the series that a version is judged by.
 
     Every metric is judged over the whole rollout, and once more from each of `starts` on, so that
@@ -151,8 +152,6 @@ def series_of(
 def delay_curve(automation: Automation, lake: Lake, window: Window) -> DelayCurve | None:
     """Return how labels matured so far, from all events of which one could be known."""
     identity = automation.spec.id
-    keys = [key for key in lake.partitions("labels") if key <= window.key]
-    labels = pl.concat([lake.read("labels", key) for key in keys]).rename({"known_at": "learned"})
     events = pl.concat(
         [
             lake.read("events", key, [identity, "known_at"])
@@ -160,10 +159,11 @@ def delay_curve(automation: Automation, lake: Lake, window: Window) -> DelayCurv
             if key <= window.key
         ]
     ).unique(identity, keep="first", maintain_order=True)
+    labels = labels_until(lake, window)
     joined = events.join(labels, on=identity, how="left", maintain_order="left")
     days = pl.duration(days=1)
     waited = joined.select(
-        ((pl.col("learned") - pl.col("known_at")) / days).alias("delay"),
+        ((pl.col("label_known_at") - pl.col("known_at")) / days).alias("delay"),
         ((pl.lit(window.end) - pl.col("known_at")) / days).alias("age"),
     )
     known = waited.filter(pl.col("delay").is_not_null())["delay"].to_numpy()
@@ -193,7 +193,7 @@ class _Measures:
             else 0.0
         )
 
-    def series(self, name: str, watched: Watched, start: datetime | None) -> "Iterable[Series]":
+    def series(self, name: str, watched: Watched, start: datetime | None) -> Iterable[Series]:
         """Return the series of a metric over the whole rollout, or from a start on."""
         of_labels = name in OF_LABELS
         frame, begun = (self.known, "label_known_at") if of_labels else (self.rows.frame, "began")
@@ -206,7 +206,7 @@ class _Measures:
         for one in measure(frame, watched.margin):
             yield replace(one, metric=one.metric or name, critical=critical, matured=matured)
 
-    def _loss(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
+    def _loss(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         own, other = (
             ((frame[f"{side}_score"] - frame["label"]) ** 2).to_numpy() for side in ("own", "other")
         )
@@ -214,9 +214,7 @@ class _Measures:
 
     def _relative(
         self, name: str, own: np.ndarray, other: np.ndarray, margin: float
-    ) -> "list[Series]":
-        from model_registry.judge import Series
-
+    ) -> list[Series]:
         level = float(np.nanmean(other)) if np.isfinite(other).any() else float("nan")
         self.level.setdefault(name, level)
         if not level > 0:
@@ -224,9 +222,7 @@ class _Measures:
             return [Series("", own - other, margin=1.0, due=len(own), error=why)]
         return [Series("", (own - other) / level, margin=margin, due=len(own))]
 
-    def _override_rate(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
-        from model_registry.judge import Series
-
+    def _override_rate(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         if self.automation.spec.task != "classification":
             return []
 
@@ -239,15 +235,11 @@ class _Measures:
 
         return [Series("", (wrong("own") - wrong("other")).to_numpy(), margin=margin)]
 
-    def _disagreement(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
-        from model_registry.judge import Series
-
+    def _disagreement(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         differs = (frame["own_outcome"] != frame["other_outcome"]).cast(pl.Float64)
         return [Series("", differs.to_numpy(), margin=margin, limit=margin)]
 
-    def _decision_mix(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
-        from model_registry.judge import Series
-
+    def _decision_mix(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         outcomes = sorted({*frame["own_outcome"], *frame["other_outcome"]} - {None})
         found = []
         for outcome in outcomes:
@@ -266,29 +258,23 @@ class _Measures:
             ]
         return found
 
-    def _score_shift(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
-        from model_registry.judge import Series
-
+    def _score_shift(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         spread = frame["other_score"].std()
         if not isinstance(spread, float) or not spread > 0:
             return [Series("", np.empty(0), margin=margin, limit=margin)]
         shift = ((frame["own_score"] - frame["other_score"]).abs() / spread).to_numpy()
         return [Series("", shift, margin=margin, limit=margin)]
 
-    def _errors(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
-        from model_registry.judge import Series
-
+    def _errors(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         own, other = (frame[f"{side}_score"].is_null() for side in ("own", "other"))
         harm = own.cast(pl.Float64) - other.cast(pl.Float64)
         return [Series("", harm.to_numpy(), margin=margin)]
 
-    def _latency(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
-        from model_registry.judge import Series
-
+    def _latency(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         seconds = np.array(self.rows.seconds if frame.height == self.rows.frame.height else [])
         return [Series("", seconds, margin=margin, limit=margin)]
 
-    def _cost(self, frame: pl.DataFrame, margin: float) -> "list[Series]":
+    def _cost(self, frame: pl.DataFrame, margin: float) -> list[Series]:
         costs = self.automation.spec.costs
         if costs is None:
             return []

@@ -23,28 +23,27 @@ from aios_assets.lifecycle.rollout_subjects import subjects
 from aios_assets.lifecycle.rollout_view import metadata_of, page_of
 from aios_assets.links import page
 from aios_assets.resources import Platform
+from model_registry.findings import DATASET, write
+from model_registry.judge import judge
+from model_registry.rollout import moves
+from model_registry.stages import stage_of, under_way
 
 if TYPE_CHECKING:
+    from aios.statistics.maturity import DelayCurve
     from model_registry.judge import Series, Verdict
-
-DATASET = "rollout"
 
 
 def judge_window(
     automation: Automation, platform: Platform, window: Window
 ) -> list[dict[str, Any]]:
     """Judge every version that a rollout is about at a window's end, and store the findings."""
-    from model_registry.findings import write
-    from model_registry.rollout import moves
-    from model_registry.stages import stage_of, under_way
-
     lake = platform.lake(automation.name)
     known = moves(platform.log, automation.name)
     if here := under_way([move for move in known if move.at < window.end]):
         look_back(automation, platform, stage_of(known, here.version)[0])
-    found = [
-        _finding(automation, lake, one, window) for one in subjects(automation, lake, known, window)
-    ]
+    judged = subjects(automation, lake, known, window)
+    curve = delay_curve(automation, lake, window) if judged else None
+    found = [_finding(automation, lake, one, window, curve) for one in judged]
     write(platform.log, lake, automation.name, window.key, window.end, found)
     return found
 
@@ -62,18 +61,20 @@ def looks_before(lake: Lake, finding: dict[str, Any], key: str) -> dict[str, dic
 
 
 def _finding(
-    automation: Automation, lake: Lake, subject: Subject, window: Window
+    automation: Automation,
+    lake: Lake,
+    subject: Subject,
+    window: Window,
+    curve: "DelayCurve | None",
 ) -> dict[str, Any]:
-    from model_registry.judge import judge
 
     declared, here = automation.spec.rollout, subject.here
     assert declared
     series: list[Series] = []
     seen: dict[str, Any] = {"level": {}, "labels": None, "slices": []}
-    rows = curve = None
+    rows = None
     if subject.keys:
         rows = rows_of(automation, lake, subject, window)
-        curve = delay_curve(automation, lake, window)
         series, seen["level"] = series_of(
             automation, rows, curve, starts_of(automation, subject, window), window.end,
             arrived=here.state == "champion",

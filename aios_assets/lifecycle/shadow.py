@@ -15,6 +15,7 @@ from aios_assets.lifecycle.common import (
     check_result,
     check_spec,
     markdown_table,
+    row_columns,
     row_metadata,
     stage,
     windows_of,
@@ -39,7 +40,7 @@ def shadow_window(automation: Automation, lake: Lake, window: Window) -> Counter
     of_both = [f"score_v{assignment.champion}", f"score_v{assignment.challenger}"]
     scored = assignment.challenger is not None and _has(lake, window, of_both)
     of_both = of_both if scored else ["champion_score", "challenger_score"]
-    columns = [*_row(automation), "model_version", *(of_both if scored else [])]
+    columns = [*row_columns(automation), "model_version", *(of_both if scored else [])]
     features = lake.stream("features", window.key, inputs)
     pairs: Counter[tuple[str, str]] = Counter()
     with lake.writer(DATASET, window.key) as write:
@@ -81,7 +82,7 @@ def decide_both(
         for one in of_both
     ]
     return predictions.select(
-        *_row(automation),
+        *row_columns(automation),
         pl.lit(assignment.champion, dtype=pl.Int32).alias("champion"),
         pl.lit(assignment.challenger, dtype=pl.Int32).alias("challenger"),
         pl.col(of_both[0]).fill_nan(None).alias("champion_score"),
@@ -90,11 +91,6 @@ def decide_both(
         outcomes[1].alias("challenger_outcome"),
         (pl.col("model_version") == (assignment.challenger or 0)).alias("canary"),
     )
-
-
-def _row(automation: Automation) -> list[str]:
-    row = [automation.spec.id, automation.spec.entity, "event_time", "known_at", "revision"]
-    return list(dict.fromkeys(row))
 
 
 def _has(lake: Lake, window: Window, columns: list[str]) -> bool:

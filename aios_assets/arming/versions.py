@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from aios.errors import AiosError
 from aios.statistics.drift import drift_verdict
 from aios.statistics.profile import Profile
 from aios_assets.arming.faults import Fault
 from aios_assets.lifecycle.predictions import TIMED_ROWS, TIMED_SLICES, Tolerant
+from aios_assets.lifecycle.training import fit
 
 if TYPE_CHECKING:
     from aios_assets.arming.history import History
@@ -155,28 +155,12 @@ class Workshop:
         from threadpoolctl import threadpool_limits
 
         from model_registry.formats import in_memory
-        from model_registry.frames import to_model_frame
 
         automation, candidate = self.history.automation, self.history.candidate
-        rows = rows.tail(candidate.window) if candidate.window else rows
+        # Many small fits: on one thread each, whatever a training of this size would take.
+        with threadpool_limits(1):
+            model = fit(automation, candidate, rows, seed=seed)
         columns = automation.spec.feature_columns
-        train = automation.function(candidate.train)
-        try:
-            with threadpool_limits(1):
-                model: Any = train(
-                    to_model_frame(rows, columns),
-                    rows["label"].to_numpy(),
-                    seed=seed,
-                    **candidate.params,
-                )
-        except AiosError:
-            raise
-        except Exception as error:
-            raise AiosError(
-                f"training failed: {type(error).__name__}: {error}",
-                where=f"{automation.name} candidate {candidate.name}",
-                fix=f"Mend {candidate.train}.",
-            ) from error
         return in_memory(model, automation.spec.task, columns, name=f"{candidate.name}, resampled")
 
     def _outcomes(self, scores: np.ndarray) -> pl.Series:

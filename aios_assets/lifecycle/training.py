@@ -217,7 +217,7 @@ def train_candidate(
     spec, lake = automation.spec, platform.lake(automation.name)
     frame = lake.read("training_set", window.key)
     held = frame.filter("holdout")
-    twin = _fit(automation, candidate, frame.filter(~pl.col("holdout")))
+    twin = fit(automation, candidate, frame.filter(~pl.col("holdout")))
     columns = spec.feature_columns
     scores = in_memory(twin, spec.task, columns, name=f"{candidate.name} twin").score(held)
     label = held["label"].to_numpy()
@@ -231,7 +231,7 @@ def train_candidate(
         automation=automation.name,
         candidate=candidate.name,
         key=f"{automation.name}/{window.key}/{candidate.name}",
-        model=_fit(automation, candidate, frame),
+        model=fit(automation, candidate, frame),
         task=spec.task,
         columns=columns,
         sample=frame.select(list(columns)).tail(5),
@@ -253,7 +253,14 @@ def train_candidate(
     )
 
 
-def _fit(automation: Automation, candidate: Candidate, frame: pl.DataFrame) -> Any:
+def fit(
+    automation: Automation, candidate: Candidate, frame: pl.DataFrame, *, seed: int | None = None
+) -> Any:
+    """Train a recipe on rows of a training set; with the declared seed where none is given.
+
+    Raises:
+        AiosError: The recipe fails; names it.
+    """
     from threadpoolctl import threadpool_limits
 
     from model_registry.frames import to_model_frame
@@ -267,7 +274,7 @@ def _fit(automation: Automation, candidate: Candidate, frame: pl.DataFrame) -> A
             return train(
                 to_model_frame(rows, automation.spec.feature_columns),
                 rows["label"].to_numpy(),
-                seed=automation.spec.training.seed,
+                seed=automation.spec.training.seed if seed is None else seed,
                 **candidate.params,
             )
     except AiosError:

@@ -28,6 +28,7 @@ demo: install
 	$(BIN)/aios rehearse invoices --fresh --from 2025-07-01 --to 2025-10-01; invoices=$$?; \
 	wait $$claims; claims=$$?; cat $(AIOS_HOME)/demo-claims.txt; \
 	wait $$payouts; payouts=$$?; cat $(AIOS_HOME)/demo-payouts.txt; \
+	echo "Cases wait for you. Open the console: AIOS_HOME=$(AIOS_HOME) $(BIN)/aios console"; \
 	exit $$((claims + invoices + payouts))
 
 test: install

@@ -71,7 +71,10 @@ class Automation:
 
     def check(self) -> None:
         """Raise an AiosError where the folder does not hold what the declaration names."""
-        self.policy.check_columns({*self.spec.columns, *self.spec.feature_columns, "score"})
+        known = {*self.spec.columns, *self.spec.feature_columns, "score"}
+        self.policy.check_columns(known)
+        if self.spec.review:
+            self.spec.review.check_columns(known)
         for reference in self.references:
             path = self.folder / _file(reference)
             if not path.exists():
@@ -91,6 +94,8 @@ class Automation:
             if step.model:
                 references += [step.model.truth, step.model.same, step.model.load]
                 references += [candidate.train for candidate in step.model.candidates]
+        if self.spec.actions:
+            references += [call.body for call in self.spec.actions.calls]
         if self.spec.source.module:
             references += [f"{self.spec.source.module}:events"]
         return references

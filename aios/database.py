@@ -28,6 +28,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITERS = 0x41494F53
 """Postgres' advisory lock of those who write."""
 
+_FLUSH = "SELECT pg_logical_emit_message(true, 'aios', '')"
+"""Postgres brings a commit to disk, with all before it, only where it wrote something itself."""
+
 
 class Database:
     """One database of the platform; opens nothing until it is used.
@@ -111,7 +114,7 @@ class Database:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
                     yield connection
                 with engine.begin() as connection:
-                    connection.exec_driver_sql("SELECT pg_current_xact_id()")
+                    connection.exec_driver_sql(_FLUSH)
 
     def forget_deleted(self) -> None:
         """Overwrite what deleted rows left in the files; Postgres does so when it vacuums.
@@ -138,7 +141,7 @@ class Database:
                 self._to_disk(self._path, self._counters()[0] + 1)
             else:
                 with engine.begin() as connection:
-                    connection.exec_driver_sql("SELECT pg_current_xact_id()")
+                    connection.exec_driver_sql(_FLUSH)
 
     def _connect(self) -> Engine:
         from sqlalchemy import create_engine, event

@@ -52,6 +52,20 @@ def _refuse_unsafe(node: dict[str, Any]) -> None:
             )
 
 
+def check_condition(when: str) -> str:
+    """Return a condition, if it is one.
+
+    Raises:
+        ValueError: It is no SQL condition, or none that depends on its own row only.
+    """
+    try:
+        expression = pl.sql_expr(when)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"not a SQL condition: {error}") from None
+    _refuse_unsafe(json.loads(expression.meta.serialize(format="json")))
+    return when
+
+
 class Rule(BaseModel):
     """One rule: where `when` holds, `outcome` is decided for `reason`."""
 
@@ -64,12 +78,7 @@ class Rule(BaseModel):
     @field_validator("when")
     @classmethod
     def _parses(cls, when: str) -> str:
-        try:
-            expression = pl.sql_expr(when)
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(f"not a SQL condition: {error}") from None
-        _refuse_unsafe(json.loads(expression.meta.serialize(format="json")))
-        return when
+        return check_condition(when)
 
 
 class Otherwise(BaseModel):

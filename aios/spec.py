@@ -11,7 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from aios.actions.declared import Actions
 from aios.learning import Learned
+from aios.policy import Outcome
+from aios.review.declared import Review
 from aios.rollouts import Rollout
 from aios.steps import Step
 from aios.values import ColumnType, Duration, FeatureKind, Model, Name, Reference, Share, wrong
@@ -108,10 +111,15 @@ class Label(Model):
 
 
 class Costs(Model):
-    """What work costs, in one currency."""
+    """What work and errors cost, in one currency.
+
+    `wrong` is the cost of an outcome that was wrong: an approval where the label is 1, any other
+    where it is 0.
+    """
 
     compute_hour: Annotated[float, Field(ge=0)]
     review: Annotated[float, Field(ge=0)]
+    wrong: dict[Outcome, Annotated[float, Field(ge=0)]] = {}
 
 
 class View(Model):
@@ -151,6 +159,8 @@ class Spec(Learned):
     slices: list[str] = []
     policy: str = "policy.yaml"
     rollout: Rollout | None = None
+    review: Review | None = None
+    actions: Actions | None = None
     costs: Costs | None = None
 
     @model_validator(mode="after")

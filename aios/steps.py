@@ -23,6 +23,7 @@ OutputType = Literal[ColumnType, "json"]
 STAGES = {
     *("events", "features", "online_features", "predictions", "decisions", "labels"),
     *("performance", "drift_report", "training_set", "gate", "declaration"),
+    *("reviews", "actions"),
 }
 
 

@@ -7,8 +7,10 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
 from aios.automation import Automation as DeclaredAutomation
+from aios.known import last_before
 from aios.learner import ModelStep, learners, model_steps
 from aios.settings import Settings
+from aios_assets.lifecycle.actions import build_actions
 from aios_assets.lifecycle.decisions import build_decisions
 from aios_assets.lifecycle.drift import build_drift_report, watched_features
 from aios_assets.lifecycle.drill import build_rollback_drill
@@ -22,20 +24,23 @@ from aios_assets.lifecycle.extraction import (
 from aios_assets.lifecycle.extraction_performance import build_extraction_performance
 from aios_assets.lifecycle.features import build_features, build_online_features
 from aios_assets.lifecycle.gate import build_gate
-from aios_assets.lifecycle.known import last_before
 from aios_assets.lifecycle.labels import build_labels
 from aios_assets.lifecycle.performance import build_performance
 from aios_assets.lifecycle.predictions import build_predictions
+from aios_assets.lifecycle.reviews import build_reviews
 from aios_assets.lifecycle.rollout_report import build_rollout_report
 from aios_assets.lifecycle.shadow import build_shadow
 from aios_assets.lifecycle.steps import build_step
 from aios_assets.lifecycle.training import build_candidate, build_training_set
 from aios_assets.lifecycle.truth import build_truth
+from jobs.actions import build_actions_job, build_reviews_job
 from jobs.batch import build_batch_job, build_schedule
 from jobs.drill import build_drill_job, build_drill_schedule
 from jobs.retrain import build_retrain_job
+from sensors.actions import build_actions_sensor
 from sensors.new_data import build_new_data_sensor
 from sensors.retrain import build_retrain_sensor
+from sensors.reviews import build_reviews_sensor
 from sensors.rollout import build_rollout_sensor
 
 STAGES = [
@@ -85,12 +90,15 @@ class Automation(dg.Component):
         """Return the automation's assets, jobs, schedule and sensors."""
         declared = self.declared
         learning, rollout = learners(declared), declared.spec.rollout
+        review, actions = declared.spec.review, declared.spec.actions
         return dg.Definitions(
             assets=[
                 *(build(declared) for build in STAGES),
                 *(build_step(declared, step) for step in declared.spec.steps),
                 *_own_model(declared),
                 *([build_shadow(declared), build_rollout_report(declared)] if rollout else []),
+                *([build_reviews(declared)] if review else []),
+                *([build_actions(declared)] if actions else []),
                 *(asset for learner in model_steps(declared) for asset in _model_of_step(learner)),
                 *(build_rollback_drill(declared, one) for one in learning),
             ],
@@ -98,6 +106,8 @@ class Automation(dg.Component):
                 build_batch_job(declared),
                 *(build_retrain_job(declared, one) for one in learning),
                 *(build_drill_job(declared, one) for one in learning),
+                *([build_reviews_job(declared)] if review else []),
+                *([build_actions_job(declared)] if actions else []),
             ],
             schedules=[
                 build_schedule(declared),
@@ -107,6 +117,8 @@ class Automation(dg.Component):
                 build_new_data_sensor(declared),
                 *(build_retrain_sensor(declared, one) for one in learning),
                 *([build_rollout_sensor(declared)] if rollout else []),
+                *([build_reviews_sensor(declared)] if review else []),
+                *([build_actions_sensor(declared)] if actions else []),
             ],
         )
 

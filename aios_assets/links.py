@@ -31,7 +31,12 @@ def mlflow_version(version: ModelVersion) -> dg.UrlMetadataValue:
     )
 
 
+def console_page(path: str) -> dg.UrlMetadataValue:
+    """Link to a page of the console, where it listens (`AIOS_CONSOLE_UI`)."""
+    address = os.environ.get("AIOS_CONSOLE_UI", "http://127.0.0.1:3001")
+    return dg.MetadataValue.url(f"{address}/{path}")
+
+
 def page(reports: Lake, dataset: str, partition: str) -> dg.UrlMetadataValue:
-    """Link to a page for people, where the report server listens (`AIOS_REPORTS_UI`)."""
-    address = os.environ.get("AIOS_REPORTS_UI", "http://127.0.0.1:3001")
-    return dg.MetadataValue.url(f"{address}/{reports.root.name}/{dataset}/{partition}.html")
+    """Link to a report for people, which the console serves."""
+    return console_page(f"reports/{reports.root.name}/{dataset}/{partition}.html")

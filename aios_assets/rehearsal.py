@@ -16,6 +16,7 @@ from aios.automation import (
     load_automation,
     write_binding,
 )
+from aios.consequences import follow, forget_rehearsed
 from aios.database import open_database
 from aios.errors import AiosError
 from aios.identity.directory import Directory
@@ -124,8 +125,20 @@ def rehearse(
                 _retrain_where_due(instance, jobs, automation, learner, settings, state, say)
         state.done.append(window.key)
         state.write(lake)
+    _await_people(automation, settings, windows[-1])
     progress(len(windows), len(windows), "done")
     return automation, windows, state
+
+
+def _await_people(automation: Automation, settings: Settings, window: Window) -> None:
+    """Open the cases of the last partition, which is a rehearsal's today, and plan its actions."""
+    platform = Platform(settings)
+    lake = platform.lake(automation.name)
+    with platform.log.transaction() as transaction:
+        forget_rehearsed(transaction.connection, automation.name)
+        follow(
+            transaction.connection, automation, lake, window.key, now=clock.wall(), rehearsed=True
+        )
 
 
 def _refuse_beside_people(automation: Automation, settings: Settings) -> None:
@@ -235,6 +248,8 @@ def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInst
 
     platform = Platform(settings)
     platform.store.forget(automation.name)
+    with platform.log.database.writing() as connection:
+        forget_rehearsed(connection, automation.name)
     nouns = [*batch_nouns(automation), "online_features"]
     for learner in learners(automation):
         forget(platform.registry, learner.name)

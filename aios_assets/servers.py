@@ -1,4 +1,4 @@
-"""The servers of a development machine: Dagster's UI and daemon, MLflow's UI, the reports."""
+"""The servers of a development machine: Dagster's UI and daemon, MLflow's UI, console, worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def serve(
     *,
     port: int,
     mlflow_port: int,
-    reports_port: int,
+    console_port: int,
     say: Callable[[str], object],
 ) -> None:
     """Run the servers until one of them ends or the user interrupts.
@@ -32,13 +32,13 @@ def serve(
     Raises:
         AiosError: A port is taken, or a server ends by itself.
     """
-    ports = {"--port": port, "--mlflow-port": mlflow_port, "--reports-port": reports_port}
+    ports = {"--port": port, "--mlflow-port": mlflow_port, "--console-port": console_port}
     for name, taken in ports.items():
         _refuse_taken(name, taken)
     prepare_home(settings)
     (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
     (settings.home / "reports").mkdir(parents=True, exist_ok=True)
-    os.environ["AIOS_REPORTS_UI"] = f"http://{_HOST}:{reports_port}"
+    os.environ["AIOS_CONSOLE_UI"] = f"http://{_HOST}:{console_port}"
     os.environ["AIOS_MLFLOW_UI"] = f"http://{_HOST}:{mlflow_port}"
     workspace = str(PROJECT / "workspace.yaml")
     here = Path(sys.executable).parent
@@ -49,10 +49,8 @@ def serve(
             here / "mlflow", "server", "--backend-store-uri", settings.mlflow_uri,
             "--host", _HOST, "--port", mlflow_port, "--workers", 1,
         ],
-        "Reports": [
-            sys.executable, "-m", "http.server", reports_port,
-            "--bind", _HOST, "--directory", settings.home / "reports",
-        ],
+        "Console": [here / "aios", "console", "--port", console_port],
+        "Worker": [here / "aios", "worker"],
     }  # fmt: skip
     processes = {
         name: subprocess.Popen([str(part) for part in command], cwd=PROJECT, start_new_session=True)
@@ -60,7 +58,7 @@ def serve(
     }
     say(
         f"Dagster  http://{_HOST}:{port}\nMLflow   http://{_HOST}:{mlflow_port}\n"
-        f"Reports  http://{_HOST}:{reports_port}\nStop with Ctrl-C."
+        f"Console  http://{_HOST}:{console_port}\nStop with Ctrl-C."
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

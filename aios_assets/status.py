@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from aios import clock
 from aios.alarms import alarms
 from aios.automation import Automation, automation_folders
+from aios.database import open_database
+from aios.halts import EVERYTHING, halts
 from aios.lake import Lake
 from aios.learner import Learner, ModelStep, model_steps
 from aios.settings import Settings
@@ -43,9 +47,31 @@ def _status(automation: Automation, settings: Settings) -> dict[str, Any]:
     quarantined = sum(lake.rows("quarantine", key) for key in lake.partitions("quarantine"))
     found: dict[str, Any] = {"last partition": decided[-1], "quarantined": quarantined}
     found |= _learning(automation, settings)
+    found |= _people_and_actions(automation, settings)
     if automation.spec.rollout:
         found["rollout"] = _rollout(automation, automation.spec.rollout, settings)
     return _row(automation.name, settings, **found)
+
+
+def _people_and_actions(automation: Automation, settings: Settings) -> dict[str, Any]:
+    """Say what waits for people, what for receivers, and whether it is halted."""
+    from aios.actions.overview import overview
+    from aios.review.queue import counts
+
+    database = open_database(settings.record)
+    halted = [one for one in halts(database) if one.scope in (EVERYTHING, automation.name)]
+    waiting = counts(database, now=clock.wall(), automation=automation.name)
+    cases, overdue = sum(one.waiting for one in waiting), sum(one.overdue for one in waiting)
+    there: Counter[str] = Counter()
+    for states in overview(database, automation)["states"].values():
+        there.update(states)
+    moving = sum(there[state] for state in ("waiting", "pending", "sending", "unsure"))
+    said = {"open": moving, "incidents": there["incident"], "planned": there["dry_run"]}
+    return {
+        "halted": "; ".join(f"by {one.by}: {one.reason}" for one in halted) or "no",
+        "reviews": f"{cases:,} wait, {overdue:,} overdue" if automation.spec.review else "none",
+        "actions": ", ".join(f"{n:,} {name}" for name, n in said.items() if n) or "none open",
+    }
 
 
 def _step_status(learner: ModelStep, settings: Settings) -> dict[str, Any]:
@@ -117,6 +143,7 @@ def _json_status(lake: Lake, dataset: str) -> str:
 def _row(name: str, settings: Settings, error: str = "", **found: Any) -> dict[str, Any]:
     raised = alarms(settings.home, name)
     columns = ["last partition", "champion", "rollout", "drift", "performance", "quarantined"]
+    columns += ["halted", "reviews", "actions"]
     return {
         "automation": name,
         **dict.fromkeys(columns, "none"),

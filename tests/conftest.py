@@ -20,6 +20,8 @@ from hypothesis import settings as hypothesis_settings
 from aios.automation import Automation
 from aios.settings import Settings, configure_libraries
 
+pytest_plugins = ["tests.servers"]
+
 # Before any library reads them: numerical libraries size their pools when they are loaded.
 configure_libraries()
 os.environ.setdefault("OMP_NUM_THREADS", "1")

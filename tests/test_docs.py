@@ -97,6 +97,13 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
             yield from _models_in(part)
 
 
+def duration(value: timedelta) -> str:
+    """As a declaration writes it: in the largest unit that it is a whole number of."""
+    seconds = int(value.total_seconds())
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    return next(f"{seconds // one}{unit}" for unit, one in units.items() if seconds % one == 0)
+
+
 def default_of(field: FieldInfo) -> str:
     """The default as the documentation writes it."""
     if field.is_required():
@@ -107,7 +114,7 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return "its defaults"
     if isinstance(value, timedelta):
-        return f"`{value.days}d`"
+        return f"`{duration(value)}`"
     written = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
     return f"`{written}`"
 

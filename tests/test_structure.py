@@ -15,7 +15,9 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("aios", "model_registry", "feature_repo", "jobs", "sensors", "aios_assets")
+PACKAGES = (
+    "aios", "model_registry", "feature_repo", "jobs", "sensors", "aios_assets", "console",
+)  # fmt: skip
 
 # Layer -> the layers that it may import, anywhere in a module. A layer is the longest name that
 # begins a module's own; a module of no layer fails the test: give it a place here.
@@ -32,6 +34,7 @@ SHELL = COMPONENT | {
     "aios_assets.scaffold",
     "aios_assets.servers",
     "aios_assets.status",
+    "aios_assets.worker",
     "aios_assets.extract",
     "aios_assets.summary",
     "aios_assets.replay",
@@ -53,6 +56,7 @@ LAYERS = {
     "aios_assets.scaffold": FOUNDATION,
     "aios_assets.servers": FOUNDATION | {"aios_assets.instance"},
     "aios_assets.status": SERVICES | CLIENTS,
+    "aios_assets.worker": FOUNDATION,
     "aios_assets.instance": FOUNDATION | {"jobs"},
     "aios_assets.rehearsal": SHELL,
     "aios_assets.extract": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
@@ -61,7 +65,16 @@ LAYERS = {
     "aios_assets.arming": SERVICES | CLIENTS | {"aios_assets.lifecycle"},
     "aios_assets.summary": {"aios_assets.report"},
     "aios_assets.report": SHELL - {"aios_assets.definitions"},
-    "aios_assets.cli": SHELL | {"aios_assets.cli"},
+    "console": FOUNDATION
+    | CLIENTS
+    | {
+        "model_registry",
+        "aios_assets.lifecycle",
+        "aios_assets.replay",
+        "aios_assets.status",
+        "sensors",
+    },
+    "aios_assets.cli": SHELL | {"aios_assets.cli", "console"},
 }
 ROOT_OF_COMPOSITION = "aios_assets.definitions"
 # Only these start the composition root, and only when they are called.

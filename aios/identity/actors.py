@@ -84,4 +84,10 @@ DAGSTER = Actor("dagster", "service")
 LOCAL = Actor("local", "person", frozenset(ROLES))
 """Whoever sits at an embedded set-up, as long as no person is registered."""
 
-BUILT_IN = frozenset({GATE, ROLLOUT, REHEARSAL, DAGSTER, LOCAL})
+WORKER = Actor("worker", "service")
+"""Sends actions, and undoes them."""
+
+DESK = Actor("desk", "service")
+"""Decides cases that nobody decided in time: the declared safe outcome, never an approval."""
+
+BUILT_IN = frozenset({GATE, ROLLOUT, REHEARSAL, DAGSTER, LOCAL, WORKER, DESK})

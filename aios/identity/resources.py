@@ -126,6 +126,7 @@ class Context:
         approved_by: The people whose approval of this very act is valid now.
         approval_declared: Whether the automation's rollout asks for an approval at this step.
         growing: Whether the version decides a share already.
+        reviewed_by: Of a case: whose verdict on it stands.
         subject: Whose access is managed.
         change: What is done to that access.
 
@@ -137,6 +138,7 @@ class Context:
     approved_by: Collection[Actor] = ()
     approval_declared: bool = False
     growing: bool = False
+    reviewed_by: Collection[Actor] | None = None
     subject: Actor | None = None
     change: Change | None = None
 
@@ -153,6 +155,8 @@ class Context:
             "approval_declared": self.approval_declared,
             "growing": self.growing,
         }
+        if self.reviewed_by is not None:
+            found["reviewed_by"] = [value("Actor", str(one)) for one in sorted(self.reviewed_by)]
         if self.subject is not None:
             found["subject"] = value("Actor", str(self.subject))
         if self.change is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aios.errors import AiosError
 from aios.lake import Lake
@@ -17,12 +18,30 @@ from aios.record.log import Log
 from aios.record.rows import row_proof, rows_root
 from aios.record.signing import PublicKey, create_secret, read_secret
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 DECISIONS = "decisions"
 """The kind of leaf, and the dataset in the lake."""
 
 
-def record_decisions(log: Log, lake: Lake, automation: str, partition: str, actor: str) -> Entry:
+def record_decisions(
+    log: Log,
+    lake: Lake,
+    automation: str,
+    partition: str,
+    actor: str,
+    follow: Callable[[Connection], object] | None = None,
+) -> Entry:
     """Record a partition's decisions as they are in the lake; the same file is recorded once.
+
+    Args:
+        log: The record.
+        lake: The automation's.
+        automation: Its name.
+        partition: Which.
+        actor: Who decided.
+        follow: Writes what follows from the decisions, in the same transaction.
 
     Raises:
         AiosError: The file cannot be read, or the leaf cannot be written.
@@ -39,14 +58,17 @@ def record_decisions(log: Log, lake: Lake, automation: str, partition: str, acto
     }
     key = f"{DECISIONS}/{automation}/{partition}/{digest}"
     with log.transaction() as transaction:
-        latest = _latest(log, automation, partition) if log.find(key) else None
+        latest = latest_decisions(log, automation, partition) if log.find(key) else None
         if latest and latest.body["file"] != digest:
             # Decided otherwise meanwhile, and now as before: it is the latest again.
             key = f"{key}/{latest.index}"
-        return transaction.append([Act(DECISIONS, automation, actor, body, key=key)])[0]
+        [entry] = transaction.append([Act(DECISIONS, automation, actor, body, key=key)])
+        if follow:
+            follow(transaction.connection)
+    return entry
 
 
-def _latest(log: Log, automation: str, partition: str) -> Entry | None:
+def latest_decisions(log: Log, automation: str, partition: str) -> Entry | None:
     """Return the newest leaf of a partition's decisions."""
     latest = None
     for entry in log.entries(kind=DECISIONS, automation=automation):

@@ -1,6 +1,17 @@
 """The `aios` command."""
 
-from aios_assets.cli import access, arm, automations, drill, invoices, models, record, rollout
+from aios_assets.cli import (
+    access,
+    arm,
+    automations,
+    drill,
+    invoices,
+    models,
+    operations,
+    record,
+    reviews,
+    rollout,
+)
 from aios_assets.cli.shell import app
 
 __all__ = [
@@ -11,6 +22,8 @@ __all__ = [
     "drill",
     "invoices",
     "models",
+    "operations",
     "record",
+    "reviews",
     "rollout",
 ]

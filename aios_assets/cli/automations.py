@@ -98,8 +98,19 @@ def rehearse(
     from aios_assets.summary import rehearsal_table
 
     console.print(rehearsal_table(report))
-    console.print(f"Page: {page}\nNext: aios status; aios models {name}; make dev",
+    waiting = _waiting(name, settings)
+    said = f"{waiting:,} cases of the last partition wait for people: aios console\n"
+    console.print(f"Page: {page}\n{said if waiting else ''}Next: aios status; aios models {name}; make dev",
                   highlight=False, soft_wrap=True)  # fmt: skip
+
+
+def _waiting(name: str, settings: Settings) -> int:
+    """Return how many of an automation's cases wait."""
+    from aios import clock
+    from aios.database import open_database
+    from aios.review.queue import queue
+
+    return queue(open_database(settings.record), now=clock.wall(), automation=name, limit=1).total
 
 
 @app.command()
@@ -160,14 +171,14 @@ def _who_decided(automation: Automation, settings: Settings, window: Window) -> 
 
 @app.command()
 def status(json_file: Json = None) -> None:
-    """Show every automation: last partition, champion, rollout, drift, quarantine, alarms."""
+    """Show every automation: its models, its data, what waits for people, and its alarms."""
     from aios_assets.status import all_status
 
     with clear_errors():
         found = all_status(home())
     table = Table(
         "automation", "last partition", "champion", "rollout", "drift", "performance",
-        "quarantined", "alarms",
+        "quarantined", "halted", "reviews", "actions", "alarms",
     )  # fmt: skip
     for one in found:
         cells = (str(one[str(column.header)]).replace("; ", "\n") for column in table.columns)
@@ -189,13 +200,13 @@ def status(json_file: Json = None) -> None:
 def dev(
     port: Annotated[int, typer.Option(help="Of Dagster's webserver.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Of the MLflow UI.")] = 5000,
-    reports_port: Annotated[int, typer.Option(help="Of the pages for people.")] = 3001,
+    console_port: Annotated[int, typer.Option(help="Of the console.")] = 3001,
 ) -> None:
-    """Start Dagster's webserver and daemon, the MLflow UI and the reports on this state."""
+    """Start Dagster's webserver and daemon, the MLflow UI, the console and a worker."""
     from aios_assets.servers import serve
 
     with clear_errors():
         serve(
-            home(), port=port, mlflow_port=mlflow_port, reports_port=reports_port,
+            home(), port=port, mlflow_port=mlflow_port, console_port=console_port,
             say=console.print,
         )  # fmt: skip

@@ -1,7 +1,8 @@
 """Decisions: the policy applied to every prediction, naming all that produced it."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -9,10 +10,13 @@ import polars as pl
 from aios import archive, clock
 from aios.alarms import raise_alarm
 from aios.automation import Automation
+from aios.consequences import REVIEW, follow
+from aios.halts import RULE, Halted, halted, refuse_halted
 from aios.lake import Lake
 from aios.record.batches import record_decisions
 from aios.record.changes import Changes
 from aios.windows import Window
+from aios_assets.lifecycle.assignment import kept
 from aios_assets.lifecycle.common import (
     actor_of,
     asset_options,
@@ -26,9 +30,20 @@ from aios_assets.lifecycle.common import (
 )
 from aios_assets.resources import Platform
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
-def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.DataFrame:
+
+def decide_window(
+    automation: Automation,
+    lake: Lake,
+    window: Window,
+    is_halted: Callable[[], bool] = lambda: False,
+) -> pl.DataFrame:
     """Decide a window's predictions and store the decisions.
+
+    Before each chunk of rows it is asked whether the automation is halted: all of the chunk goes
+    to review then.
 
     Columns: id, entity, `event_time`, `known_at`, `revision`, `outcome`, `rule` (which decided),
     `fired` (all that fired), `score`, `model_version`, `<step>_version` of each model step,
@@ -54,6 +69,10 @@ def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.Data
             known = next(features) if inputs or of_steps else pl.DataFrame()
             given = predictions.select("score").hstack(known.select(inputs).get_columns())
             verdicts = policy.decide(given)
+            if is_halted():
+                verdicts = verdicts.with_columns(
+                    outcome=pl.lit(REVIEW), rule=pl.lit(RULE), fired=pl.lit(RULE)
+                )
             for outcome, rule, rows in verdicts.group_by("outcome", "rule").len().iter_rows():
                 counts[outcome, rule] += rows
             write(
@@ -76,6 +95,44 @@ def decide_window(automation: Automation, lake: Lake, window: Window) -> pl.Data
         schema={"outcome": pl.String, "rule": pl.String, "rows": pl.Int64},
         orient="row",
     )
+
+
+def decide_and_record(
+    automation: Automation, platform: Platform, window: Window, by: str
+) -> pl.DataFrame:
+    """Decide a window, record it, and let it have its consequences.
+
+    A halt that comes before the decisions are on record sends them to review, all of them. A
+    rehearsal replays the past, and a version asked for by name shows what it would have decided:
+    they are not halted, and nothing follows from them.
+
+    Returns:
+        As `decide_window`.
+    """
+    lake, log, name = platform.lake(automation.name), platform.log, automation.name
+    used = kept(lake, window.key)
+    live = not clock.rehearsing() and not (used and used.named)
+
+    def is_halted() -> bool:
+        with log.database.reading() as connection:
+            return live and halted(connection, name)
+
+    while True:
+        counts = decide_window(automation, lake, window, is_halted)
+        decided = set(counts["outcome"]) - {REVIEW}
+
+        def then(connection: "Connection", decided: set[str] = decided) -> None:
+            if not live:
+                return
+            if decided:
+                refuse_halted(connection, name)
+            follow(connection, automation, lake, window.key, now=clock.wall(), rehearsed=False)
+
+        try:
+            record_decisions(log, lake, name, window.key, by, then)
+        except Halted:
+            continue
+        return counts
 
 
 def build_decisions(automation: Automation) -> dg.AssetsDefinition:
@@ -111,10 +168,9 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
             changes = Changes(platform.log, automation.resource, automation.policy.hash)
             changes.note_policy(by, rehearsing=clock.rehearsing())
             changes.note_code(automation.code_version, by)
-            parts = []
-            for key in keys:
-                parts.append(decide_window(automation, lake, automation.window(key)))
-                record_decisions(platform.log, lake, automation.name, key, by)
+            parts = [
+                decide_and_record(automation, platform, automation.window(key), by) for key in keys
+            ]
             if out_of_reach := platform.log.settle():
                 raise_alarm(
                     platform.settings.home, automation.name, "record", out_of_reach, out_of_reach

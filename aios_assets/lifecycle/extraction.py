@@ -9,6 +9,7 @@ import polars as pl
 
 from aios.digest import frame_digest
 from aios.errors import AiosError
+from aios.known import TYPES, known_events, last_before
 from aios.learner import ModelStep
 from aios.learning import Candidate
 from aios.statistics.extraction import compare
@@ -29,7 +30,6 @@ from aios_assets.lifecycle.common import (
     stage,
 )
 from aios_assets.lifecycle.drift import Watched
-from aios_assets.lifecycle.known import TYPES, known_events, last_before
 from aios_assets.lifecycle.plots import calibration_curve, coverage_curve, metric_bars
 from aios_assets.lifecycle.steps import load_extractor
 from aios_assets.lifecycle.training import holdout_of, refuse_too_little, version_metadata

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from aios.errors import AiosError
+from aios.known import known_events
 from aios.lake import Lake
 from aios.learner import ModelStep
 from aios.statistics.metrics import evaluate
@@ -24,7 +25,6 @@ from aios_assets.lifecycle.common import (
     windows_of,
 )
 from aios_assets.lifecycle.extraction import field_metrics, judged
-from aios_assets.lifecycle.known import known_events
 from aios_assets.lifecycle.plots import as_markdown, calibration_curve, coverage_curve, history_line
 from aios_assets.resources import Platform
 

@@ -8,6 +8,7 @@ import polars as pl
 from aios.automation import Automation
 from aios.digest import row_digests
 from aios.errors import AiosError
+from aios.known import known_events, last_before
 from aios.lake import Lake
 from aios.spec import View
 from aios.windows import Window, window_at
@@ -20,7 +21,6 @@ from aios_assets.lifecycle.common import (
     stage,
     windows_of,
 )
-from aios_assets.lifecycle.known import known_events, last_before
 from aios_assets.resources import Platform
 from feature_repo.registry import ViewDeclaration
 

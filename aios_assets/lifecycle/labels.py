@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from aios.automation import Automation
+from aios.lake import Lake
 from aios.sources import read_labels
 from aios.windows import Window
 from aios_assets.lifecycle.common import (
@@ -47,6 +48,21 @@ def with_corrections(
     joined = labels.join(read, on=identity, how="inner", maintain_order="left")
     label = pl.when("right").then("label").otherwise(1.0)
     return joined.with_columns(label.alias("label")).select(labels.columns)
+
+
+def known_labels(automation: Automation, lake: Lake, window: Window) -> pl.DataFrame | None:
+    """Return every label known at the end of a window; None where nothing was learned yet."""
+    labels = lake.read_all("labels", until=window.key)
+    if not automation.spec.review or labels is None:
+        return labels
+    labels = labels.with_columns(label_source=pl.lit("outcome"))
+    verdicts = lake.read_all("verdicts", until=window.key)
+    if verdicts is None:
+        return labels
+    # The file of the newest partition may know more than the partition's end.
+    verdicts = verdicts.filter(pl.col("known_at") < window.end).rename({"source": "label_source"})
+    found = verdicts.join(labels, on=automation.spec.id, how="anti")
+    return pl.concat([labels, found.select(labels.columns)], how="vertical_relaxed")
 
 
 def build_labels(automation: Automation) -> dg.AssetsDefinition:

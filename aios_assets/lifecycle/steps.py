@@ -13,6 +13,7 @@ import polars as pl
 
 from aios.alarms import raise_alarm
 from aios.automation import Automation
+from aios.known import TYPES, known_before, known_events, last_before
 from aios.lake import Lake
 from aios.learner import ModelStep
 from aios.step_runs import BLOCK, Function, Outcome, run_apart, run_here, run_one
@@ -28,7 +29,6 @@ from aios_assets.lifecycle.common import (
     stage,
     windows_of,
 )
-from aios_assets.lifecycle.known import TYPES, known_before, known_events, last_before
 from aios_assets.lifecycle.plots import as_markdown
 from aios_assets.links import page
 from aios_assets.resources import Platform

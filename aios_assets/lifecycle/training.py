@@ -30,6 +30,7 @@ from aios_assets.lifecycle.common import (
     stage,
 )
 from aios_assets.lifecycle.features import join_features
+from aios_assets.lifecycle.labels import known_labels
 from aios_assets.lifecycle.plots import as_markdown, metric_bars
 from aios_assets.links import mlflow_run, mlflow_version
 from aios_assets.resources import Platform
@@ -68,17 +69,18 @@ class Proof:
 def training_rows(lake: Lake, automation: Automation, window: Window) -> tuple[pl.DataFrame, int]:
     """Return all labelled events known at the end of a window, oldest label first.
 
-    Of an event with corrections only the latest revision counts.
+    Of an event with corrections only the latest revision counts. What a reviewer found counts
+    until the outcome itself is learned.
 
     Returns:
-        Row columns of `features` with `label`, `label_known_at` and `scored_digest`; and the
-        number of labels without an event.
+        Row columns of `features` with `label`, `label_known_at`, `scored_digest` and, where
+        people review, `label_source`; and the number of labels without an event.
 
     Raises:
         AiosError: There are no labels yet.
     """
     identity = automation.spec.id
-    labels = lake.read_all("labels", until=window.key)
+    labels = known_labels(automation, lake, window)
     events = lake.read_all("features", until=window.key)
     if labels is None or events is None or labels.is_empty():
         raise AiosError(

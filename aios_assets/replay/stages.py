@@ -7,7 +7,8 @@ again, and the other answer of a query step, since the decision was made on the 
 
 from __future__ import annotations
 
-from itertools import tee
+from collections.abc import Callable
+from itertools import islice, tee
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,10 @@ import polars as pl
 from aios.automation import Automation
 from aios.digest import row_digests
 from aios.errors import AiosError
+from aios.halts import RULE, halted_before
 from aios.lake import Lake
+from aios.record.batches import latest_decisions
+from aios.record.log import open_log
 from aios.steps import Step
 from aios.windows import Window
 from aios_assets.lifecycle.assignment import Assignment, kept
@@ -53,7 +57,7 @@ def make_again(
         _compare_views(house, key, tally)
         _score(houses, house, window, model)
         _compare(house, "predictions", key, tally)
-        decide_window(automation, house.lake, window)
+        decide_window(automation, house.lake, window, _halted_then(house, key))
         _compare(house, "decisions", key, tally)
     except AiosError as error:
         tally.lose(slice(None), f"{error.where}: {error.what}" if error.where else error.what)
@@ -70,6 +74,19 @@ def _score(houses: Houses, house: House, window: Window, model: int | None) -> N
     champion = houses.scorer(assignment.champion)
     challengers = [canary] if canary else []
     score_window(house.automation, house.lake, window, champion, challengers, assignment)
+
+
+def _halted_then(house: House, key: str) -> Callable[[], bool]:
+    """Return what says of each chunk of decisions whether a halt sent it to review.
+
+    That is so where it is stored so, and a halt is on record before the decisions are.
+    """
+    log, name = open_log(house.platform.settings), house.automation.name
+    leaf = latest_decisions(log, name, key)
+    if leaf is None or not halted_before(log, name, leaf.index):
+        return lambda: False
+    chunks = blocks(house.stored, "decisions", key, ["rule"])
+    return lambda: all((chunk["rule"] == RULE).all() for chunk in islice(chunks, 1))
 
 
 def gives_features(houses: Houses, code_version: str, window: Window) -> bool:

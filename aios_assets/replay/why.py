@@ -12,12 +12,15 @@ import polars as pl
 
 from aios.archive import archived_policy
 from aios.automation import Automation, load_automation
+from aios.database import open_database
 from aios.digest import row_digests
 from aios.errors import AiosError
+from aios.halts import RULE as HALTED
 from aios.lake import Lake
 from aios.policy import MISSING, Policy
 from aios.settings import Settings
 from aios.windows import Window, window_of
+from aios_assets.replay.aftermath import deeds_of, verdicts_of
 from aios_assets.replay.house import Houses
 from aios_assets.replay.ids import Located, decisions_of, locate
 from aios_assets.replay.origin import Origin, origin_of
@@ -75,6 +78,8 @@ class Why:
         models: The model, and those of the steps, each with where it came from.
         leaf: The entry of the record that covers the decision.
         outcome: The label, and when it was learned.
+        verdicts: What people decided about it since.
+        actions: What was done at other systems, and undone.
         others: Other decisions about the same event.
         lost: What could not be found, and why.
     """
@@ -92,6 +97,8 @@ class Why:
     models: list[Origin]
     leaf: dict[str, Any] | None
     outcome: dict[str, Any]
+    verdicts: list[dict[str, Any]]
+    actions: list[dict[str, Any]]
     others: list[str]
     lost: list[str] = field(default_factory=list)
 
@@ -137,7 +144,7 @@ def _why(
     log: Record | None,
     lost: list[str],
 ) -> Why:
-    platform = Platform(settings)
+    platform, database = Platform(settings), open_database(settings.record)
     lake, window = platform.lake(one.automation), window_of(automation.spec.cadence, one.partition)
     event = _row(lake, "events", one, lost)
     features = _row(lake, "features", one, lost)
@@ -160,6 +167,8 @@ def _why(
         models=_models(automation, platform, window, decision),
         leaf=_leaf(lake, one, log, lost),
         outcome=_outcome(automation, lake, one, decision),
+        verdicts=verdicts_of(database, str(one)),
+        actions=deeds_of(database, str(one)),
         others=[str(other) for other in decisions_of(one, settings) if other != one],
         lost=lost,
     )
@@ -227,6 +236,9 @@ def _rules(
     if decision["rule"] == MISSING:
         why_not = "an input of the policy is missing"
         fired = [Fired(MISSING, "an input is null or NaN", policy.missing, why_not, True)]
+    if decision["rule"] == HALTED:
+        why_not = "the automation was halted: people decide"
+        fired = [Fired(HALTED, "a halt holds", decision["outcome"], why_not, True)]
     return fired, missing, f"version {policy.version}, {policy.hash}"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from aios_assets.replay import aftermath
+
 if TYPE_CHECKING:
     from aios_assets.replay.origin import Origin
     from aios_assets.replay.why import Why
@@ -62,6 +64,7 @@ def _ending(why: Why) -> Iterator[str]:
     if why.leaf:
         yield f"record: leaf {why.leaf['index']}, row {why.leaf['row']}, recorded " \
             f"{_shown(why.leaf['recorded_at'])} by {why.leaf['actor']}"  # fmt: skip
+    yield from aftermath.lines(why.verdicts, why.actions)
     outcome = why.outcome
     if outcome["label"] is None:
         yield f"outcome: {outcome['of']} is not known; due {_shown(outcome['due'])}"

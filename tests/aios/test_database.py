@@ -22,6 +22,7 @@ from aios.database import Database, open_database
 from aios.errors import AiosError
 from aios.settings import PROJECT
 from tests.aios.record.fresh import fresh_log
+from tests.servers import Postgres
 
 pytestmark = pytest.mark.unit
 
@@ -316,3 +317,16 @@ class TestAddress:
         url = f"sqlite:///{tmp_path}/record.db"
         assert open_database(url) is open_database(url)
         assert open_database(url) is not open_database(f"{url}2")
+
+
+class TestPostgres:
+    def test_what_was_written_outlives_a_crash(self, postgres: Postgres) -> None:
+        database = Database(postgres.create("crash"))
+        for number in range(3):
+            add(database, f"s{number}")
+            postgres.stop("immediate")
+            postgres.start()
+            database.engine.dispose()
+            with database.reading() as connection:
+                assert connection.execute(ROWS).scalar() == number + 1
+        database.engine.dispose()

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from aios.automation import load_function
 from aios.errors import AiosError
+from aios.known import TYPES
 from aios.step_runs import BLOCK, Outcome, run_apart, run_here, run_one
 from aios.steps import OutputType, Step
-from aios_assets.lifecycle.known import TYPES
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aios.identity.access import Access, Action
-from aios.identity.actors import GATE, LOCAL, REHEARSAL, ROLES, ROLLOUT, Actor, Role
+from aios.identity.actors import GATE, LOCAL, REHEARSAL, ROLES, ROLLOUT, WORKER, Actor, Role
 from aios.identity.resources import Automation, Change, Context, ModelVersion, Platform, Resource
 from aios.settings import PROJECT
 
@@ -42,6 +42,7 @@ CLAIMS = ModelVersion(HIGH, 3, trained_by=NIGHTLY, requested_by=ALICE)
 NONE = Context()
 AUTOMATIC = Context(promotion="automatic")
 APPROVED = Context(approved_by=[ANN])
+UNSEEN, SEEN = Context(reviewed_by=[]), Context(reviewed_by=[REV])
 
 
 def managing(subject: Actor, change: Change) -> Context:
@@ -164,6 +165,29 @@ DECISIONS = [
     no(OPS, "override", HIGH),
     no(ALICE, "override", HIGH),
     no(BOT, "override", HIGH, "people_override"),
+    yes(REV, "review", HIGH, "reviewer_reviews", UNSEEN),
+    yes(ANN, "review", HIGH, "approver_reviews", SEEN),
+    no(REV, "review", HIGH, "second_person", SEEN),
+    no(BOT, "review", HIGH, "people_review", UNSEEN),
+    no(OPS, "review", HIGH, "", UNSEEN),
+    yes(OPS, "recall", HIGH, "operator_recalls"),
+    yes(ALICE, "recall", HIGH, "engineer_recalls"),
+    no(BOT, "recall", HIGH, "people_recall"),
+    no(REV, "recall", HIGH),
+    yes(WORKER, "act", HIGH, "worker_acts"),
+    no(OPS, "act", HIGH),
+    no(BOT, "act", HIGH),
+    yes(OPS, "mend", HIGH, "operator_mends"),
+    no(BOT, "mend", HIGH, "people_mend"),
+    no(REV, "mend", HIGH),
+    yes(OPS, "halt", PLATFORM, "operator_halts"),
+    yes(ALICE, "halt", HIGH, "engineer_halts"),
+    yes(REV, "halt", HIGH, "reviewer_halts"),
+    yes(ANN, "halt", HIGH, "approver_halts"),
+    no(AUD, "halt", HIGH),
+    yes(OPS, "release", PLATFORM, "operator_releases"),
+    no(BOT, "release", HIGH, "people_release"),
+    no(REV, "release", HIGH),
     yes(REV, "read_payload", HIGH, "reviewer_reads"),
     yes(AUD, "read_payload", HIGH, "auditor_reads"),
     yes(AUD, "read_payload", PLATFORM, "auditor_reads"),

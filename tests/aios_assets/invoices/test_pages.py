@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from aios.known import TYPES
 from aios_assets.automations.invoices import generator, pages
 from aios_assets.automations.invoices.reading import read
-from aios_assets.lifecycle.known import TYPES
 from tests.aios.test_steps import INVOICES
 
 pytestmark = pytest.mark.unit

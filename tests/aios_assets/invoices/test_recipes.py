@@ -13,13 +13,13 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from aios.documents.document import Document, Word
+from aios.known import TYPES
 from aios.statistics.extraction import compare
 from aios_assets.automations.invoices import generator
 from aios_assets.automations.invoices.extraction import recipes
 from aios_assets.automations.invoices.extraction.fields import FIELDS, KEY_FIELDS
 from aios_assets.automations.invoices.extraction.line_items import totals_agree
 from aios_assets.automations.invoices.extraction.normalise import same
-from aios_assets.lifecycle.known import TYPES
 from model_registry.parts import _load_part, in_memory, save
 from tests.aios.test_steps import INVOICES
 

@@ -1,0 +1,1 @@
+"""Reviews: decisions that wait for a person, the verdicts on them, and what these are worth."""

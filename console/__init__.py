@@ -1,0 +1,1 @@
+"""The web page for reviewers, approvers, auditors and operators."""

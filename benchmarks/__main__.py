@@ -7,7 +7,7 @@ import sys
 
 NAMES = [
     "point_in_time", "partition", "drift", "scoring", "rehearsal", "tables", "sroie", "ocr",
-    "record", "replay", "judge", "rollouts", "actions",
+    "record", "replay", "judge", "rollouts", "console", "actions",
 ]  # fmt: skip
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def plain(value: Any) -> str:
     """Return any stored value as a person reads it."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    if isinstance(value, bool | int | float) or value is None:
+    # Whole numbers are ids as often as not.
+    if isinstance(value, bool | float) or value is None:
         return number(value)
     return str(value)
 

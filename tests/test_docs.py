@@ -161,6 +161,7 @@ def variables() -> set[str]:
     """Every environment variable of ours that code, scripts or configuration use."""
     kinds = {".py", ".yaml", ".toml", ".template", ""}
     places = ["aios", "aios_assets", "feature_repo", "jobs", "model_registry", "sensors"]
+    places += ["console"]
     places += ["tests", "benchmarks", ".ci"]
     paths = [path for place in places for path in (ROOT / place).rglob("*") if path.is_file()]
     paths += [ROOT / name for name in ("Makefile", "dagster.yaml", "workspace.yaml")]

@@ -153,7 +153,7 @@ def end_leases(connection: Connection, automation: str, now: int) -> None:
     )
 
 
-_OVER = "lease IS NOT NULL AND automation = ? AND lease_until <= ?"
+_OVER = "automation = ? AND lease_until <= ?"
 
 
 def expire(connection: Connection, automation: str, now: int) -> None:

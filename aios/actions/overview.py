@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from aios import clock
 from aios.actions.claims import Lane, standing
 from aios.actions.incidents import causes
-from aios.actions.rows import run
+from aios.actions.rows import among, run
 from aios.actions.states import PENDING, UNSURE
 from aios.halts import halted
 from aios.identity.tables import micros, moment_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from aios.automation import Automation
     from aios.database import Database
 
@@ -46,10 +48,10 @@ def overview(
             name,
         ):
             states.setdefault(receiver, {})[state] = count
-        due, oldest_due = _due(connection, name, at)
+        due, oldest_due = _due(connection, name, actions.receivers if actions else (), at)
         lease = run(
             connection,
-            "SELECT min(intent_at) FROM actions WHERE lease IS NOT NULL AND automation = ?",
+            "SELECT min(intent_at) FROM actions WHERE automation = ? AND lease_until > 0",
             name,
         ).scalar()
         repeats = dict(
@@ -86,12 +88,15 @@ def overview(
     }
 
 
-def _due(connection: Any, automation: str, now: int) -> tuple[int, int | None]:
+def _due(
+    connection: Connection, automation: str, receivers: Iterable[str], now: int
+) -> tuple[int, int | None]:
     """Return how many could be handled now, and since when the oldest is due."""
+    condition, value = among(connection, "receiver", receivers)
     found = run(
         connection,
-        "SELECT count(*), min(due_at) FROM actions WHERE automation = ? "
+        f"SELECT count(*), min(due_at) FROM actions WHERE automation = ? AND {condition} "
         f"AND state IN ('{PENDING}', '{UNSURE}') AND due_at <= ?",
-        *(automation, now),
+        *(automation, value, now),
     ).one()
     return found[0], found[1]

@@ -58,8 +58,8 @@ def settle(
         rng: Of the jitter.
     """
     connection = transaction.connection
-    sql = "SELECT key, recalled FROM actions WHERE lease = ?"
-    held = dict(run(connection, sql, claim.lease).all())
+    sql = "SELECT key, recalled FROM actions WHERE automation = ? AND lease_until = ? AND lease = ?"
+    held = dict(run(connection, sql, lane.automation, claim.until, claim.lease).all())
     changes: list[tuple[Row, Row]] = []
     for row, answer in zip(claim.rows, answers, strict=True):
         if row.key in held:

@@ -10,6 +10,13 @@ from aios.database import metadata
 _ID = sa.String(400).with_variant(sa.String(400, collation="C"), "postgresql")
 _KEY = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
 
+
+def _partial(name: str, where: str, *columns: str) -> sa.Index:
+    """Return an index of few rows: those in flight, waiting or open are few among all."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
+
 ACTIONS = sa.Table(
     "actions",
     metadata,
@@ -43,18 +50,9 @@ ACTIONS = sa.Table(
     sa.Column("leaf", sa.BigInteger),
     sa.Index("actions_due", "automation", "receiver", "state", "due_at"),
     sa.Index("actions_decision", "decision"),
-    sa.Index(
-        "actions_after",
-        "after",
-        sqlite_where=sa.text('"after" IS NOT NULL'),
-        postgresql_where=sa.text('"after" IS NOT NULL'),
-    ),
-    sa.Index(
-        "actions_lease",
-        "lease",
-        sqlite_where=sa.text("lease IS NOT NULL"),
-        postgresql_where=sa.text("lease IS NOT NULL"),
-    ),
+    _partial("actions_after", '"after" IS NOT NULL', "after"),
+    _partial("actions_lease", "lease_until IS NOT NULL", "automation", "lease_until"),
+    _partial("actions_incidents", "state = 'incident'", "automation", "ended_at"),
 )
 """One row an action or compensation. Times are microseconds since 1970.
 

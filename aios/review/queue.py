@@ -305,12 +305,12 @@ def case_of(row: Row[Any], at: int) -> Case:
         "holder": row.holder if held else None,
         "held_until": row.held_until if held else None,
     }
-    return Case(**_values(Case, {**row._mapping, **seen}))
+    return Case(**_values(Case, {**row._asdict(), **seen}))
 
 
 def verdict_of(row: Row[Any]) -> Verdict:
     """Return the verdict of a row of `VERDICTS`."""
-    return Verdict(**_values(Verdict, row._mapping))
+    return Verdict(**_values(Verdict, row._asdict()))
 
 
 def _values(kind: type[Case | Verdict], row: Mapping[str, Any]) -> dict[str, Any]:

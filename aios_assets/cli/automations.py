@@ -100,8 +100,11 @@ def rehearse(
     console.print(rehearsal_table(report))
     waiting = _waiting(name, settings)
     said = f"{waiting:,} cases of the last partition wait for people: aios console\n"
-    console.print(f"Page: {page}\n{said if waiting else ''}Next: aios status; aios models {name}; make dev",
-                  highlight=False, soft_wrap=True)  # fmt: skip
+    console.print(
+        f"Page: {page}\n{said if waiting else ''}"
+        f"Next: aios status; aios models {name}; make dev",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _waiting(name: str, settings: Settings) -> int:

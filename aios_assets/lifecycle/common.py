@@ -7,11 +7,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from aios import clock
+from aios import clock, telemetry
 from aios.automation import Automation
 from aios.errors import AiosError
 from aios.identity.actors import DAGSTER, LOCAL, REHEARSAL, NotSignedIn
 from aios.identity.session import current_actor
+from aios.lake import Lake
 from aios.settings import Settings
 from aios.windows import Window
 from model_registry.registry import TRAINING
@@ -58,6 +59,28 @@ def windows_of(context: dg.AssetExecutionContext, automation: Automation) -> Ite
         if len(keys) > 1:
             context.log.info(f"partition {key} ({position} of {len(keys)})")
         yield automation.window(key)
+
+
+def traced_windows(
+    context: dg.AssetExecutionContext, automation: Automation, lake: Lake, dataset: str
+) -> Iterator[Window]:
+    """Yield the windows of a run; what is done with each becomes a span of its sampled events.
+
+    The span of ingestion is the root of an event's trace. See `aios.telemetry`.
+    """
+    for window in windows_of(context, automation):
+        began = clock.wall()
+        yield window
+        if telemetry.share():
+            telemetry.emit(
+                dataset,
+                automation=automation.name,
+                events=lake.read(dataset, window.key, [automation.spec.id, "revision"]).rows(),
+                start=began,
+                root=dataset == "events",
+                partition=window.key,
+                rehearsed=clock.rehearsing(),
+            )
 
 
 def actor_of(context: dg.AssetExecutionContext, settings: Settings) -> str:

@@ -26,7 +26,7 @@ from aios_assets.lifecycle.common import (
     row_columns,
     row_metadata,
     stage,
-    windows_of,
+    traced_windows,
 )
 from aios_assets.resources import Platform
 
@@ -164,22 +164,22 @@ def build_decisions(automation: Automation) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         lake, by = platform.lake(automation.name), actor_of(context, platform.settings)
         with stage("decisions"):
-            keys = [window.key for window in windows_of(context, automation)]
             changes = Changes(platform.log, automation.resource, automation.policy.hash)
             changes.note_policy(by, rehearsing=clock.rehearsing())
             changes.note_code(automation.code_version, by)
-            parts = [
-                decide_and_record(automation, platform, automation.window(key), by) for key in keys
-            ]
+            parts = {
+                window.key: decide_and_record(automation, platform, window, by)
+                for window in traced_windows(context, automation, lake, "decisions")
+            }
             if out_of_reach := platform.log.settle():
                 raise_alarm(
                     platform.settings.home, automation.name, "record", out_of_reach, out_of_reach
                 )
-            counts = pl.concat(parts)
+            counts = pl.concat(parts.values())
         decided = int(counts["rows"].sum())
-        expected = sum(lake.rows("events", key) for key in keys)
+        expected = sum(lake.rows("events", key) for key in parts)
         return dg.MaterializeResult(
-            metadata=_metadata(automation, lake, keys[-1], counts),
+            metadata=_metadata(automation, lake, max(parts), counts),
             check_results=[
                 check_result(
                     "complete", decided == expected, error=True, events=expected, decisions=decided

@@ -18,7 +18,7 @@ from aios_assets.lifecycle.common import (
     markdown_table,
     row_metadata,
     stage,
-    windows_of,
+    traced_windows,
 )
 from aios_assets.lifecycle.contract import RULES, Checked, apply_contract
 from aios_assets.resources import Platform
@@ -133,7 +133,8 @@ def build_events(automation: Automation) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         lake = platform.lake(automation.name)
         with stage("events"):
-            parts = [ingest(automation, lake, window) for window in windows_of(context, automation)]
+            windows = traced_windows(context, automation, lake, "events")
+            parts = [ingest(automation, lake, window) for window in windows]
         return dg.MaterializeResult(
             metadata=_metadata(automation, parts), check_results=_checks(automation, parts)
         )

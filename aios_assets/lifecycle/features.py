@@ -19,6 +19,7 @@ from aios_assets.lifecycle.common import (
     markdown_table,
     row_metadata,
     stage,
+    traced_windows,
     windows_of,
 )
 from aios_assets.resources import Platform
@@ -158,10 +159,9 @@ def build_features(automation: Automation) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
         with stage("features"):
-            frames = [
-                make_features(automation, platform, window)
-                for window in windows_of(context, automation)
-            ]
+            lake = platform.lake(automation.name)
+            windows = traced_windows(context, automation, lake, "features")
+            frames = [make_features(automation, platform, window) for window in windows]
         frame = pl.concat(frames)
         return dg.MaterializeResult(
             metadata=_metadata(automation, frame), check_results=[_filled(automation, frame)]

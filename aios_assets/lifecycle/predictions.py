@@ -24,7 +24,7 @@ from aios_assets.lifecycle.common import (
     row_columns,
     row_metadata,
     stage,
-    windows_of,
+    traced_windows,
 )
 from aios_assets.resources import Platform
 
@@ -289,11 +289,12 @@ def build_predictions(automation: Automation) -> dg.AssetsDefinition:
         platform: dg.ResourceParam[Platform],
     ) -> dg.MaterializeResult:
         with stage("predictions"):
+            lake = platform.lake(automation.name)
+            windows = traced_windows(context, automation, lake, "predictions")
             parts = [
-                score_partition(automation, platform, window, config.version)
-                for window in windows_of(context, automation)
+                score_partition(automation, platform, window, config.version) for window in windows
             ]
-        frame = platform.lake(automation.name).read("predictions", parts[-1].window.key)
+        frame = lake.read("predictions", parts[-1].window.key)
         return dg.MaterializeResult(
             metadata=_metadata(parts, frame), check_results=[_scored(parts)]
         )

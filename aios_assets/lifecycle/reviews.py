@@ -72,7 +72,8 @@ def measure_reviews(automation: Automation, platform: Platform) -> "Measures":
     assert spec.review
     lake = platform.lake(automation.name)
     reviewed = read(database, automation, lake)
-    since = reviewed.cases["partition"].min()
+    # Seeded cases are of earlier partitions.
+    since = reviewed.cases.filter(pl.col("answer").is_null())["partition"].min()
     last = lake.partitions("decisions")[-1:] or [""]
     return measure(
         reviewed,

@@ -99,7 +99,7 @@ def test_a_trace_follows_from_automation_event_and_revision_alone() -> None:
     assert header == telemetry.traceparent("loans", "7", 2)
     assert len(header) == 55
     others = {
-        telemetry.traceparent(*one) for one in [("loan", "s7"), ("loans", 7, 1), ("loans", 8)]
+        telemetry.traceparent(*one) for one in [("loan", "s7", 2), ("loans", 7, 1), ("loans", 8)]
     }
     assert len({header, *others}) == 4
     assert telemetry.trace_of("loans/2026-03-01/a/b@c@1") == telemetry.trace("loans", "a/b@c", 1)

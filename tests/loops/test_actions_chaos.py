@@ -52,14 +52,17 @@ pytestmark = pytest.mark.loop
 assert httpx  # Loaded before the forks: a process that lives for half a second has no time for it.
 
 FULL = os.environ.get("AIOS_CHAOS") == "full"
-DECISIONS, KILLS = (9_100, 500) if FULL else (2_600, 120)
-"""Two effects each, and of every tenth both are undone: 20,020 actions, or 5,720."""
+DECISIONS, KILLS = (10_000, 500) if FULL else (2_600, 120)
+"""Two effects each, and of every tenth both are undone: 20,000 actions and more, or 5,200."""
 
 CHUNK = 100
 SECRET = "a key of the signatures"
 WORKERS = 2
 SPEED = 30.0
 """Seconds of the workers' clock in one of ours."""
+
+LEASE = 2.0
+"""Our seconds after which a worker's lease is over."""
 
 MISBEHAVIOUR = {
     "slow": 0.003, "seconds": 0.4, "drop_before": 0.006, "drop_after": 0.006, "lie": 0.006,
@@ -193,9 +196,12 @@ class Children:
         self._place, self._running = place, dict[str, int]()
         self._tasks: dict[str, Callable[[Place], None]] = {"writer": write}
         self._tasks |= {f"worker{number}": work for number in range(WORKERS)}
+        self._paused: dict[str, float] = {}
 
     def start(self) -> None:
         """Start those that do not run; the writer only until it has ended by itself."""
+        for name in [name for name, end in self._paused.items() if time.monotonic() > end]:
+            self.resume(name)
         for name in list(self._running):
             pid, status = os.waitpid(self._running[name], os.WNOHANG)
             if pid:
@@ -206,7 +212,18 @@ class Children:
             if name not in self._running:
                 self._running[name] = self._fork(task)
 
+    def pause(self, name: str) -> None:
+        """Let a process stand still until its leases are over."""
+        if pid := self._running.get(name):
+            os.kill(pid, signal.SIGSTOP)
+            self._paused[name] = time.monotonic() + LEASE
+
+    def resume(self, name: str) -> None:
+        if self._paused.pop(name, None) and (pid := self._running.get(name)):
+            os.kill(pid, signal.SIGCONT)
+
     def kill(self, name: str) -> None:
+        self._paused.pop(name, None)
         if pid := self._running.pop(name, None):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -277,6 +294,8 @@ def make_chaos(
     weights = [2, *[6] * WORKERS, 1, 1]
     for count in range(KILLS):
         children.start()
+        if chance.random() < 0.1:
+            children.pause("worker0")
         time.sleep(chance.uniform(0.1, 0.5))
         name = chance.choices([*names, "database"], [*weights, 1 if crash else 0])[0]
         if name == "database":

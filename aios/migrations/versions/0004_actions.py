@@ -45,9 +45,15 @@ def upgrade() -> None:
     )
     op.create_index("actions_due", "actions", ["automation", "receiver", "state", "due_at"])
     op.create_index("actions_decision", "actions", ["decision"])
-    for name, column in (("actions_after", "after"), ("actions_lease", "lease")):
-        present = sa.text(f'"{column}" IS NOT NULL')
-        op.create_index(name, "actions", [column], sqlite_where=present, postgresql_where=present)
+    for name, columns, where in (
+        ("actions_after", ["after"], '"after" IS NOT NULL'),
+        ("actions_lease", ["automation", "lease_until"], "lease_until IS NOT NULL"),
+        ("actions_incidents", ["automation", "ended_at"], "state = 'incident'"),
+    ):
+        condition = sa.text(where)
+        op.create_index(
+            name, "actions", columns, sqlite_where=condition, postgresql_where=condition
+        )
     op.create_table(
         "action_receivers",
         sa.Column("automation", sa.String(200), primary_key=True),

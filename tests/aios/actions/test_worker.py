@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -188,14 +188,23 @@ class TestUnknownOutcome:
         assert len(loans.sinks["bank"].effects) == 1
 
     def test_a_worker_that_slept_past_its_lease_sends_nothing(self, loans: House) -> None:
+        def asleep() -> datetime:
+            if any(row.state == "sending" and row.calls == 1 for row in loans.rows()):
+                loans.pass_(hours=1)
+            return loans.clock()
+
         loans.decide(1)
-        worker = loans.worker()
-        courier = worker._couriers[0]
-        trace = courier._send
-        courier._send = lambda claimed: (loans.pass_(hours=1), trace(claimed))[1]  # type: ignore[method-assign,assignment]
+        connectors = loans.sinks.__getitem__
+        worker = Worker(
+            loans.log,
+            ACCESS,
+            [loans.automation],
+            now=asleep,
+            connectors=lambda lane: connectors(lane.receiver),
+        )
         worker.step()
         assert loans.sinks["bank"].calls == []
-        courier._send = trace  # type: ignore[method-assign]
+        assert loans.rows()[0].state == "pending"
         finish(loans)
         assert len(loans.sinks["bank"].effects) == 1
 

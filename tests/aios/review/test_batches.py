@@ -85,12 +85,15 @@ def test_all_or_none(world: World) -> None:
 
 
 def test_seeded_ones_are_among_them_without_effect(world: World) -> None:
-    seeded = seed(world, 2)
-    batch = world.desk.decide_all(ANN, "loans", world.case(1).cause, "approve", reason="agreed")
+    key = "2024-02-19"
+    world.decide([loan(5, outcome="approve")], key=key)
+    seeded = seed(world, 5, key=key)
+    before = world.effects(5)
+    batch = world.desk.decide_all(ANN, "loans", world.case(1).cause, "reject", reason="agreed")
     assert seeded in batch.cases
-    assert world.effects(2) == {"refuse": "pending"}
+    assert world.effects(5) == before == {"pay": "pending", "tell": "waiting"}
     world.desk.undo(ANN, batch.id)
-    assert set(world.effects().values()) == {"cancelled"}
+    assert world.effects(5) == before
 
 
 def test_only_who_may(world: World) -> None:
@@ -108,6 +111,16 @@ def test_escalating_many(world: World) -> None:
     world.desk.decide_all(ANN, "loans", world.case(1).cause, "escalate", reason="agreed")
     assert {case.state for case in world.cases() if case.event in "12"} == {"escalated"}
     assert world.effects() == {}
+
+
+@pytest.mark.parametrize("share", ["hidden", "double"])
+def test_none_without_a_shown_proposal(world: World, share: str) -> None:
+    world.declare(**{share: 1.0})
+    world.decide([loan(5, **OTHER)], key="2024-02-19")
+    cause = world.case(5).cause
+    world.desk.decide_all(ANN, "loans", cause, "reject", reason="agreed")  # That of before.
+    with pytest.raises(AiosError, match="no case of this cause"):
+        world.desk.decide_all(ANN, "loans", cause, "reject", reason="agreed")
 
 
 def test_counts_by_cause(world: World) -> None:

@@ -18,10 +18,12 @@ from tests.aios.review.world import ANN, DAY, HOUR, KEY, NOW, World, loan
 pytestmark = pytest.mark.unit
 
 
-def seed(world: World, number: int, answer: str = "block", proposal: str = "approve") -> str:
+def seed(
+    world: World, number: int, answer: str = "block", proposal: str = "approve", key: str = KEY
+) -> str:
     """Let a decision be a seeded case; returns its id."""
-    decision = f"loans/{KEY}/{number}@0"
-    rows = decided_rows(world.automation, world.lake, KEY, [decision])
+    decision = f"loans/{key}/{number}@0"
+    rows = decided_rows(world.automation, world.lake, key, [decision])
     with world.log.database.writing() as connection:
         known = {decision: Known(answer, proposal)}
         new = open_seeded(

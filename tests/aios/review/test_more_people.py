@@ -102,6 +102,7 @@ class TestDouble:
     def test_the_second_sees_nothing_of_the_first(self, world: World) -> None:
         case = took(world, 1)
         before = world.case(1)
+        assert (before.shown, before.proposal, before.score) == (False, None, None)
         world.desk.decide(ANN, case, "change", outcome="partly", reason="agreed")
         assert verdicts_seen(world.log.database, case, BOB) == []
         assert len(verdicts_seen(world.log.database, case, ANN)) == 1

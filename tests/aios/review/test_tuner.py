@@ -84,26 +84,26 @@ def test_the_true_saving_lies_in_the_interval_as_often_as_it_says() -> None:
         return 100 * safe**2 / 2 + 12 * (risky - safe) + 40 * (1 - risky) ** 2 / 2
 
     missed = 0
-    for seed in range(40):
+    for seed in range(25):
         found = tune(TEXT, policy(), decisions(2000, seed=seed), PRICES, grid=12)
         risky, safe = (new for _, _, new in found.thresholds)
         truth = expected(safe, risky) - expected(0.3, 0.9)
         assert found.low is not None
         assert found.high is not None
         missed += not found.low <= truth <= found.high
-    assert missed <= 6  # of 40 at 5 %: more with chance 0.003
+    assert missed <= 4  # of 25 at 5 %: more with chance 0.007
 
 
 def test_proposes_nothing_where_all_thresholds_cost_the_same() -> None:
     """At 0.12 x 100 an approval costs what a review does, whatever the score: half of the level."""
-    level, rounds, proposed = 0.05, 60, 0
+    level, rounds, proposed = 0.05, 40, 0
     even = Costs(compute_hour=0, review=12, wrong={"approve": 100, "block": 12 / 0.88})
     for seed in range(rounds):
         draw = np.random.default_rng(1000 + seed)
         label = pl.Series((draw.random(1500) < 0.12).astype(float))
         rows = decisions(1500, seed=seed, label=label)
         proposed += tune(TEXT, policy(), rows, even, grid=8, level=level).status == "proposed"
-    assert proposed <= 5  # at 2.5 %: more with chance 0.004
+    assert proposed <= 4  # at 2.5 %: more with chance 0.003
 
 
 @pytest.mark.parametrize("blocks", [6, 12, 40])

@@ -85,13 +85,15 @@ def follow(
 
     In the transaction that records them. Doing it again changes nothing; where a decision is
     another one than before, what it caused is withdrawn. What people decided stays as it is. A
-    rehearsal plans its actions, and sends none.
+    rehearsal plans its actions, and sends none; the first decisions in earnest end it.
     """
     spec = automation.spec
     if not spec.actions and not spec.review:
         return Followed()
     from aios.identity.tables import micros
 
+    if not rehearsed:
+        forget_rehearsed(connection, automation)
     rows = decided_rows(automation, lake, partition)
     cases = 0
     if spec.review:
@@ -126,15 +128,17 @@ def follow(
     return Followed(effects.enqueued, effects.cancelled + effects.undone, cases)
 
 
-def forget_rehearsed(connection: Connection, automation: str) -> None:
-    """Remove the cases and planned actions that an earlier rehearsal left; the record keeps all."""
+def forget_rehearsed(connection: Connection, automation: Automation) -> None:
+    """Remove the cases and planned actions that a rehearsal left; the record keeps all."""
     import sqlalchemy as sa
 
     from aios.actions.tables import ACTIONS
     from aios.review.tables import CASES, VERDICTS
 
-    cases = sa.select(CASES.c.id).where(CASES.c.automation == automation, CASES.c.rehearsed)
+    mine = CASES.c.automation == automation.name
+    cases = sa.select(CASES.c.id).where(mine, CASES.c.rehearsed)
     connection.execute(VERDICTS.delete().where(VERDICTS.c.case.in_(cases)))
-    connection.execute(CASES.delete().where(CASES.c.automation == automation, CASES.c.rehearsed))
-    dry = ACTIONS.delete().where(ACTIONS.c.automation == automation, ACTIONS.c.state == "dry_run")
-    connection.execute(dry)
+    connection.execute(CASES.delete().where(mine, CASES.c.rehearsed))
+    if automation.spec.actions and not automation.spec.actions.dry_run:
+        planned = [ACTIONS.c.automation == automation.name, ACTIONS.c.state == "dry_run"]
+        connection.execute(ACTIONS.delete().where(*planned))

@@ -135,7 +135,7 @@ def _await_people(automation: Automation, settings: Settings, window: Window) ->
     platform = Platform(settings)
     lake = platform.lake(automation.name)
     with platform.log.transaction() as transaction:
-        forget_rehearsed(transaction.connection, automation.name)
+        forget_rehearsed(transaction.connection, automation)
         follow(
             transaction.connection, automation, lake, window.key, now=clock.wall(), rehearsed=True
         )
@@ -249,7 +249,7 @@ def _forget(automation: Automation, settings: Settings, instance: dg.DagsterInst
     platform = Platform(settings)
     platform.store.forget(automation.name)
     with platform.log.database.writing() as connection:
-        forget_rehearsed(connection, automation.name)
+        forget_rehearsed(connection, automation)
     nouns = [*batch_nouns(automation), "online_features"]
     for learner in learners(automation):
         forget(platform.registry, learner.name)

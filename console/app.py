@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,14 +54,13 @@ def create_app(settings: Settings, options: Options | None = None) -> FastAPI:
     """
     app = FastAPI(title="AIOS console", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.house = House(settings, options or Options.from_env())
-    app.add_middleware(Wire, house=app.state.house)
+    app.add_middleware(Wire, house=app.state.house, broken=_on_bug)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(AiosError, _on_aios_error)
     app.add_exception_handler(RequestValidationError, _on_unfit)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_bug)
     return app
 
 
@@ -102,9 +103,16 @@ def serve(
     say(f"Console  {options.url or own}")
     if not people:
         say(f"Sign in  {own}/sign-in?code={house.local.renew()} (works once)")
+    threading.Thread(target=_warm_up, args=(house,), daemon=True).start()
     # Neither paths nor queries go to a log file: both may name a person's event.
     uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning",
-                server_header=False, proxy_headers=False)  # fmt: skip
+                server_header=False, proxy_headers=bool(options.url))  # fmt: skip
+
+
+def _warm_up(house: House) -> None:
+    """Load the registry's library, which takes seconds, before somebody waits for it."""
+    with suppress(AiosError):
+        house.platform.registry.automations()
 
 
 def _on_aios_error(request: Request, error: Exception) -> Response:

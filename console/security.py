@@ -55,7 +55,8 @@ def signed_in(request: Request) -> Visitor:
     house = house_of(request)
     sessions = house.sessions
     session, actor = sessions.read(request.cookies.get(sessions.cookie))
-    if sessions.stale(session):
+    # What a page fetches by itself is nobody being there: else an open page never expires.
+    if sessions.stale(session) and "hx-request" not in request.headers:
         request.state.cookie = cookie_of(house, sessions.write(session))
     return Visitor(actor, session, house)
 

@@ -149,6 +149,8 @@ def _judged(automation: Automation, move: Move, finding: dict[str, Any] | None) 
     title = f"version {move.version}, {stage} since {move.at:%Y-%m-%d}"
     if finding is None:
         return Judged(move.version, title, "not judged yet", [], [], [], [])
+    if "labels" not in finding:
+        return Judged(move.version, title, "the report is of an earlier form", [], [], [], [])
     moved = finding["leaf"] != move.leaf
     later = ["The report of the first partition in this stage."]
     whole = {one["metric"] for one in finding["metrics"] if one["scope"] == WHOLE}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,10 +42,14 @@ class Wire:
     Args:
         app: What answers.
         house: Its options.
+        broken: Answers where nothing else did. An error must not go further: the server would
+            write it to its log, with the values in its text.
     """
 
-    def __init__(self, app: ASGIApp, house: House) -> None:
-        self.app, self.house = app, house
+    def __init__(
+        self, app: ASGIApp, house: House, broken: Callable[[Request, Exception], Response]
+    ) -> None:
+        self.app, self.house, self.broken = app, house, broken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -54,19 +60,28 @@ class Wire:
         headers = Headers(scope=scope)
         options = self.house.options
 
+        begun = False
+
         async def dressed(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 self._dress(MutableHeaders(scope=message), scope)
             await send(message)
 
         if not options.knows(headers.get("host", "")):
-            answer = PlainTextResponse("This is another console's address.\n", 421)
-            await answer(scope, receive, dressed)
+            elsewhere = PlainTextResponse("This is another console's address.\n", 421)
+            await elsewhere(scope, receive, dressed)
             return
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > options.body:
+        if not length.isdecimal() or len(length) > 12 or int(length) > options.body:
             scope["state"]["too_long"] = True
-        await self.app(scope, _limited(receive, scope, options.body), dressed)
+        try:
+            await self.app(scope, _limited(receive, scope, options.body), dressed)
+        except Exception as error:
+            answer = self.broken(Request(scope), error)
+            if not begun:
+                await answer(scope, receive, dressed)
 
     def _dress(self, headers: MutableHeaders, scope: Scope) -> None:
         for name, value in _HEADERS.items():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aios import telemetry
 from aios.errors import Stale
 from aios.identity.tables import micros
 from aios.record.leaves import Act
@@ -95,6 +96,9 @@ def decide(office: Office, actor: Actor, case: str, form: Form) -> Verdict:
                 due_at=verdict.final_at,
                 dry=row.rehearsed,
             )
+    telemetry.emit_for(
+        "verdict", [row.decision], start=now, verdict=said.verdict, outcome=said.outcome
+    )
     return verdict_of(verdict)
 
 

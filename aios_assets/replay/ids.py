@@ -110,10 +110,11 @@ def _search(
         column, dtype = next(iter(table.collect_schema().items()))
         try:
             value = int(event) if dtype.is_integer() else event
-        except ValueError:
-            return []
+            wanted = pl.lit(value, dtype=dtype)
+        except (ValueError, OverflowError, pl.exceptions.PolarsError):
+            return []  # no id of this column's type, so of no event here
         rows = table.select(column, "revision").with_row_index("row")
-        rows = rows.filter(pl.col(column) == pl.lit(value, dtype=dtype))
+        rows = rows.filter(pl.col(column) == wanted)
         for row, _, revision in rows.collect().iter_rows():
             found.append(Located(automation, key, value, revision, row, column))
     return found

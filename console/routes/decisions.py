@@ -12,6 +12,7 @@ from aios.automation import Automation
 from aios.errors import AiosError
 from aios.identity.resources import Platform
 from aios.review.declared import REASONS
+from aios_assets.replay.aftermath import deeds_of, verdicts_of
 from aios_assets.replay.ids import locate
 from aios_assets.replay.why import Why, why
 from console.names import Code, Comment, Search
@@ -43,11 +44,11 @@ def decisions(request: Request, visitor: Reader, find: Search = "") -> Response:
             found = _found(visitor, find.strip())
         except AiosError as error:
             problem = f"{error.what[:1].upper()}{error.what[1:]}. {error.fix}"
-        except (OverflowError, ValueError):
-            problem = f"There is no decision {find!r}."
-    choices = _choices(visitor, found)
+    choices, database = _choices(visitor, found), visitor.house.log.database
     return page(
         request, visitor, "decisions.html", find=find, why=found, problem=problem,
+        verdicts=verdicts_of(database, found.decision_id) if found else [],
+        deeds=deeds_of(database, found.decision_id) if found else [],
         outcomes=choices.outcomes, reasons=choices.reasons,
     )  # fmt: skip
 

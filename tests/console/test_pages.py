@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import polars as pl
 import pytest
 
 from aios.actions.tables import ACTIONS
 from aios.halts import halts
 from aios.identity.tables import micros
+from console.review import picture_of
 from tests.aios.review.world import KEY, World, loan
+from tests.conftest import make_automation
 from tests.console.conftest import Console
 from tests.console.web import refusals
 
@@ -83,6 +87,34 @@ def test_a_decision_is_overridden(console: Console) -> None:
     assert ann.send("/decisions/override", order).status_code == 303
     assert world.effects(1)["pay"] == "cancelled"
     assert world.effects(1)["refuse"] == "pending"
+
+
+def test_what_followed_from_a_decision_is_shown(console: Console) -> None:
+    console.world.decide([loan(1)])
+    ann = console.as_("ann")
+    case = ann.send("/queue/next").headers["location"]
+    ann.send(f"{case}/verdict", {"verdict": "approve"})
+    page = console.as_("udo").get("/decisions", params={"find": f"loans/{KEY}/1"}).text
+    assert "by person:ann (agreed)" in page
+    assert re.search(r"pay at bank <span[^>]*>pending", page)
+
+
+def test_a_case_shows_its_document_with_what_was_read(tmp_path: Path) -> None:
+    step = {"name": "reading", "kind": "query", "function": "steps:read", "page": "steps:page",
+            "inputs": ["loan_id"], "outputs": {"text": "json"}}  # fmt: skip
+    code = (
+        "def read(row):\n    return {'text': '1'}\n\n"
+        "def page(rows):\n    assert rows.height == 1\n"
+        "    return '', b'PNG' + rows['text'][0].encode()\n"
+    )
+    automation, platform = make_automation(tmp_path, steps=[step], files={"steps.py": code})
+    lake = platform.lake("loans")
+    ids = pl.DataFrame({"loan_id": [1, 2], "revision": [0, 0]})
+    lake.write("events", KEY, ids)
+    lake.write("reading", KEY, ids.with_columns(text=pl.Series(["one", "two"])))
+    facts = {"loan_id": 2, "revision": 0, "partition": KEY}
+    assert picture_of(automation, lake, facts, "reading") == b"PNGtwo"
+    assert picture_of(automation, lake, facts, "nothing") is None
 
 
 def test_a_halt_holds_until_it_is_released(console: Console) -> None:

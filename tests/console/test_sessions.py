@@ -84,6 +84,17 @@ def test_a_session_ends_when_idle_and_in_any_case(console: Console) -> None:
     assert not is_in(again), "nobody was there"
 
 
+def test_a_page_that_renews_itself_keeps_nobody_in(console: Console) -> None:
+    olga = console.as_("olga")
+    for minutes in range(0, 30, 10):
+        polled = olga.get("/health", headers={"hx-request": "true"})
+        assert polled.status_code == 200, minutes
+        console.world.clock.forward(timedelta(minutes=10))
+    console.world.clock.forward(timedelta(minutes=1))
+    gone = olga.get("/health", headers={"hx-request": "true"})
+    assert (gone.status_code, gone.headers["hx-redirect"]) == (401, "/sign-in")
+
+
 def test_a_copied_cookie_is_void_after_signing_out(console: Console) -> None:
     ann, thief = console.as_("ann"), console.browser()
     thief.cookies.update(ann.cookies)

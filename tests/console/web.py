@@ -31,9 +31,7 @@ class Web:
     def __init__(self, app: FastAPI, address: str = ADDRESS) -> None:
         self.app, self.address = app, address
         self._runner = asyncio.Runner()
-        self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url=address
-        )
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=address)
         self.page: httpx.Response | None = None
 
     @property

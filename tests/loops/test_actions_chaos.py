@@ -218,6 +218,9 @@ class Children:
             os.kill(pid, signal.SIGSTOP)
             self._paused[name] = time.monotonic() + LEASE
 
+    def paused(self, name: str) -> bool:
+        return name in self._paused
+
     def resume(self, name: str) -> None:
         if self._paused.pop(name, None) and (pid := self._running.get(name)):
             os.kill(pid, signal.SIGCONT)
@@ -226,7 +229,8 @@ class Children:
         self._paused.pop(name, None)
         if pid := self._running.pop(name, None):
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
+            assert os.WIFSIGNALED(status) or status == 0, f"{name} failed, see above"
 
     def end(self) -> None:
         for name in list(self._running):
@@ -290,19 +294,20 @@ def make_chaos(
 ) -> Counter[str]:
     """Kill at random until all kills are done, and let each time something be done between them."""
     chance, killed = random.Random(7), Counter[str]()
-    names = ["writer", *(f"worker{number}" for number in range(WORKERS)), "insurer", "bureau"]
-    weights = [2, *[6] * WORKERS, 1, 1]
+    weights = {"writer": 2, **{f"worker{number}": 6 for number in range(WORKERS)}}
+    weights |= {"insurer": 1, "bureau": 1, "database": 1 if crash else 0}
+    known = dict(zip(("insurer", "bureau"), receivers, strict=True))
     for count in range(KILLS):
         children.start()
         if chance.random() < 0.1:
             children.pause("worker0")
         time.sleep(chance.uniform(0.1, 0.5))
-        name = chance.choices([*names, "database"], [*weights, 1 if crash else 0])[0]
+        living = {one: weight for one, weight in weights.items() if not children.paused(one)}
+        name = chance.choices(list(living), list(living.values()))[0]
         if name == "database":
             assert crash is not None
             crash()
-        elif name in ("insurer", "bureau"):
-            receiver = receivers[names.index(name) - names.index("insurer")]
+        elif receiver := known.get(name):
             receiver.kill()
             time.sleep(chance.uniform(0, 0.2))
             receiver.start()

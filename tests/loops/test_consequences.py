@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,15 +14,17 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from aios import clock, halts
+from aios import clock, halts, telemetry
 from aios.actions.overview import overview
 from aios.actions.recall import recall
 from aios.identity.actors import LOCAL
 from aios.identity.guard import guard_of
 from aios.review.desk import Desk
 from aios.review.queue import Case, queue
+from aios.settings import PROJECT
 from aios_assets.instance import run_job
 from aios_assets.replay.replay import replay
+from tests.aios.collector import collecting
 from tests.conftest import POLICY
 from tests.loops.conftest import NAME, QUIET, REHEARSED, Loop, end_of, key
 from tests.servers import Insurer, insurer
@@ -278,6 +283,11 @@ def test_a_rehearsal_sends_nothing_and_leaves_its_last_cases(acting: Loop, bank:
     materialize(acting, "actions")
     assert bank.server.effects() == []
 
+    decide(acting, NOW + 1)
+    materialize(acting, "actions")
+    assert bank.loans("payment") == decided(acting, NOW + 1, "approve")
+    assert not any(case.rehearsed for case in waiting(acting))
+
 
 def test_a_version_asked_for_by_name_causes_nothing(acting: Loop, bank: Bank) -> None:
     decide(acting, NOW)
@@ -287,3 +297,17 @@ def test_a_version_asked_for_by_name_causes_nothing(acting: Loop, bank: Bank) ->
     decide(acting, NOW, **{f"{NAME}__predictions": {"config": {"version": first}}})
 
     assert (states(acting), len(waiting(acting))) == before
+
+
+def test_a_trace_leads_from_the_event_to_the_receipt(acting: Loop, bank: Bank) -> None:
+    with collecting() as (address, spans):
+        traced = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": address, "AIOS_TRACES": "1"}
+        for words in (["run", NAME, "--partition", key(NOW)], ["worker", "--once"]):
+            command = [sys.executable, "-m", "aios_assets.cli", *words]
+            subprocess.run(command, env=traced, cwd=PROJECT, check=True, capture_output=True)
+    loan = decided(acting, NOW, "approve")[0]
+    mine = [one for one in spans if one["trace"] == telemetry.trace(NAME, loan).id.hex()]
+    stages = ["events", "features", "predictions", "decisions", "action"]
+    assert [one["name"] for one in mine] == stages
+    assert len({one["said"]["process.pid"] for one in mine}) == 2
+    assert bank.loans("payment") == decided(acting, NOW, "approve")

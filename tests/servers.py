@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -39,9 +40,12 @@ def binary(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody takes by chance while its server is down, as outgoing ones are."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -192,6 +196,8 @@ class Insurer:
     def behave(self, **behaviour: float) -> None:
         """Change how it behaves; a later start keeps it."""
         self._behaviour |= behaviour
+        assert self.process is not None
+        assert self.process.poll() is None, f"the insurer ended: {self.process.returncode}"
         content = json.dumps(behaviour).encode()
         urllib.request.urlopen(f"{self.url}/behave", data=content, timeout=PATIENCE).close()
 

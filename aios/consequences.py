@@ -104,9 +104,7 @@ def follow(
         rows = rows.filter(~pl.col("decision").is_in(list(theirs)))
         waiting = rows.filter(pl.col("outcome") == REVIEW)
         at = micros(now)
-        cases = open_cases(
-            connection, automation, partition, waiting, now=at, rehearsed=rehearsed
-        )
+        cases = open_cases(connection, automation, partition, waiting, now=at, rehearsed=rehearsed)
         cases += seed(
             connection, automation, lake, partition,
             waiting=waiting.height, now=at, rehearsed=rehearsed,

@@ -37,6 +37,11 @@ def console_page(path: str) -> dg.UrlMetadataValue:
     return dg.MetadataValue.url(f"{address}/{path}")
 
 
+def model_card(version: ModelVersion) -> dg.UrlMetadataValue:
+    """Link to the model card of a version in the console."""
+    return console_page(f"rollouts/{version.automation}/cards/{version.number}")
+
+
 def page(reports: Lake, dataset: str, partition: str) -> dg.UrlMetadataValue:
     """Link to a report for people, which the console serves."""
     return console_page(f"reports/{reports.root.name}/{dataset}/{partition}.html")

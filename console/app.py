@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import traceback
 from collections.abc import Callable
@@ -79,7 +80,8 @@ def serve(
         say: Tells the person at the terminal something.
 
     Raises:
-        AiosError: It would be open to a network without an address of its own, or to anybody.
+        AiosError: It would be open to a network without an address of its own, or to anybody; or
+            it cannot listen there.
     """
     import uvicorn
 
@@ -100,13 +102,27 @@ def serve(
             where=host,
             fix="Register a person first: aios actors add.",
         )
+    listening = _listen(host, port)
     say(f"Console  {options.url or own}")
     if not people:
         say(f"Sign in  {own}/sign-in?code={house.local.renew()} (works once)")
     threading.Thread(target=_warm_up, args=(house,), daemon=True).start()
     # Neither paths nor queries go to a log file: both may name a person's event.
-    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning",
-                server_header=False, proxy_headers=bool(options.url))  # fmt: skip
+    config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False,
+                            proxy_headers=bool(options.url))  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise AiosError(
+            f"it cannot listen there: {error}",
+            where=f"{host}:{port}",
+            fix="Give another --port, or end what listens there.",
+        ) from error
 
 
 def _warm_up(house: House) -> None:

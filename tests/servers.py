@@ -100,11 +100,14 @@ class Postgres:
 
     def _run(self, name: str, *words: str) -> None:
         # Postgres refuses to run as root.
-        other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        command = [*other, binary(name, "postgresql"), *words]
+        other: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        who = other if os.geteuid() == 0 else {}
+        command = [binary(name, "postgresql"), *words]
         # To a file: a server that is left running would keep a pipe open.
         with (self._home / "output").open("a+") as output:
-            done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False)
+            done = subprocess.run(
+                command, stdout=output, stderr=output, cwd="/", check=False, **who
+            )
             if done.returncode:
                 output.seek(0)
                 raise RuntimeError(f"{name}: {output.read()[-2000:]}")

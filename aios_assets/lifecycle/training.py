@@ -32,7 +32,7 @@ from aios_assets.lifecycle.common import (
 from aios_assets.lifecycle.features import join_features
 from aios_assets.lifecycle.labels import known_labels
 from aios_assets.lifecycle.plots import as_markdown, metric_bars
-from aios_assets.links import mlflow_run, mlflow_version
+from aios_assets.links import mlflow_run, mlflow_version, model_card
 from aios_assets.resources import Platform
 
 if TYPE_CHECKING:
@@ -325,6 +325,7 @@ def version_metadata(platform: Platform, version: "ModelVersion") -> dict[str, A
         "version": version.number,
         "MLflow run": mlflow_run(platform.registry.experiment(version.automation), version),
         "MLflow version": mlflow_version(version),
+        "model card": model_card(version),
         "metrics on the holdout": markdown_table(["metric", "value", "low", "high"], rows),
         "metrics": as_markdown(metric_bars(found), "metrics with their intervals"),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from aios import clock
@@ -71,6 +72,17 @@ def plot(visitor: Reader, name: Model, version: Number, number: Number) -> Respo
     if png is None:
         raise HTTPException(404)
     return Response(png, media_type="image/png")
+
+
+@router.get("/rollouts/{name}/cards/{version}", response_class=HTMLResponse)
+def card(request: Request, visitor: Reader, name: Model, version: Number) -> Response:
+    """Show the model card of a version, with the gate's verdict and the approvals so far."""
+    from markdown_it import MarkdownIt
+
+    found = visitor.house.platform.registry.get(_learner(visitor, name).name, version)
+    # What a declaration says stays text: no HTML of its own gets through.
+    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(found.card)
+    return page(request, visitor, "card.html", name=name, version=version, text=Markup(text))
 
 
 @router.post("/rollouts/{name}/promote", response_class=HTMLResponse)

@@ -65,3 +65,20 @@ def test_a_version_goes_its_way_by_hand(loop: Loop) -> None:
     assert [one.actor for one in loop.registry.log.entries(kind="denied")] == ["person:ann"]
     mia.close()
     ann.close()
+
+
+def test_a_model_card_is_a_page_and_runs_no_script(loop: Loop) -> None:
+    app = create_app(loop.settings, Options())
+    aud = Web(app)
+    aud.sign_in(register(app.state.house, "olga", ["operator", "auditor"]))
+    card = aud.get(f"{PLACE}/cards/3").text
+    assert "Intended use" in card
+    assert "<table>" in card
+    assert aud.get(f"{PLACE}/cards/99").status_code == 404
+    text = "<script>alert(1)</script> [x](javascript:alert(2))"
+    loop.registry.client.update_model_version(NAME, "3", description=text)
+    card = aud.get(f"{PLACE}/cards/3").text
+    assert "&lt;script&gt;" in card
+    assert "<script>alert" not in card
+    assert 'href="javascript:' not in card
+    aud.close()

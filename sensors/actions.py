@@ -61,18 +61,18 @@ def build_actions_sensor(automation: Automation) -> dg.SensorDefinition:
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a run that sends what is due, where no worker has done so for a "
-        "minute; raises an alarm for each cause of incidents.",
+        "minute, and once a day to look; raises an alarm for each cause of incidents.",
         required_resource_keys={"platform"},
     )
     def actions_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         platform = context.resources.platform
         _raise_alarms(platform, automation.name)
-        late = waiting(platform.log.database, automation.name)
-        if not late:
+        late, today = waiting(platform.log.database, automation.name), f"{clock.wall():%Y-%m-%d}"
+        if not late and context.cursor == today:
             return dg.SensorResult(skip_reason="nothing is due that a worker has not sent")
         running = dg.RunsFilter(job_name=job, statuses=_RUNNING)
         if context.instance.get_runs(running, limit=1):
             return dg.SensorResult(skip_reason=f"{late} actions are due; a run sends them")
-        return dg.SensorResult(run_requests=[dg.RunRequest()])
+        return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=today)
 
     return actions_sensor

@@ -48,15 +48,16 @@ def build_reviews_sensor(automation: Automation) -> dg.SensorDefinition:
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Decides the safe outcome where nobody decided in time, and starts a run that "
-        "keeps new verdicts as labels and measures the reviewing.",
+        "keeps new verdicts as labels and measures the reviewing, at least once a day.",
         required_resource_keys={"platform"},
     )
     def reviews_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         platform = context.resources.platform
         late = desk_of(automation, platform).time_out()
-        newest = str(newest_verdict(platform.log.database, automation.name))
+        # Once a day also without one: cases grow old by themselves.
+        newest = f"{newest_verdict(platform.log.database, automation.name)}-{clock.wall():%Y%m%d}"
         said = f"{late} cases were decided for want of a verdict" if late else ""
-        if newest in ("0", context.cursor):
+        if newest == context.cursor:
             return dg.SensorResult(skip_reason=said or "no new verdict is final")
         request = dg.RunRequest(run_key=newest)
         return dg.SensorResult(run_requests=[request], cursor=newest)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from aios.automation import Automation
 from aios_assets.lifecycle.common import (
+    DAILY,
     asset_options,
     check_result,
     check_spec,
@@ -47,6 +48,7 @@ def build_actions(automation: Automation) -> dg.AssetsDefinition:
 
     @dg.asset(
         **options,
+        freshness_policy=DAILY,
         deps=[[automation.name, "decisions"]],
         description=f"The outbox: what decisions cause at other systems ({effects}), each exactly "
         "once. A run sends what is due; `aios worker` does so all the time.",

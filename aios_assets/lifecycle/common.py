@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,9 @@ from aios.lake import Lake
 from aios.settings import Settings
 from aios.windows import Window
 from model_registry.registry import TRAINING
+
+DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2))
+"""Of assets without partitions, which their sensors look after once a day."""
 
 _ARROW_NAMES = {pl.String: "text", pl.Float64: "number", pl.Boolean: "boolean"}
 

@@ -12,6 +12,7 @@ from aios.identity.tables import micros
 from aios.lake import Lake
 from aios.windows import Window, window_at
 from aios_assets.lifecycle.common import (
+    DAILY,
     asset_options,
     check_result,
     check_spec,
@@ -90,8 +91,6 @@ def build_reviews(automation: Automation) -> dg.AssetsDefinition:
     noun = "reviews"
     options = asset_options(automation, noun, kinds={"polars"})
     options.pop("partitions_def")
-    review = automation.spec.review
-    assert review
 
     @dg.asset(
         **options,
@@ -99,7 +98,7 @@ def build_reviews(automation: Automation) -> dg.AssetsDefinition:
         description="What people decided, written to the lake as labels with their provenance, "
         "and how the reviewing goes: overrides, agreement, time, seeded errors, cost. The queue "
         "itself is in the console.",
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=2 * review.within),
+        freshness_policy=DAILY,
         check_specs=[
             check_spec(automation, noun, "in_time", "No case waits past its time."),
             check_spec(

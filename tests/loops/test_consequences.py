@@ -21,12 +21,14 @@ from aios.identity.actors import LOCAL
 from aios.identity.guard import guard_of
 from aios.review.desk import Desk
 from aios.review.queue import Case, queue
+from aios.review.tables import CASES, VERDICTS
 from aios.settings import PROJECT
 from aios_assets.instance import run_job
 from aios_assets.replay.replay import replay
 from tests.aios.collector import collecting
 from tests.conftest import POLICY
 from tests.loops.conftest import NAME, QUIET, REHEARSED, Loop, end_of, key
+from tests.loops.test_sensors import tick
 from tests.servers import Insurer, insurer
 
 pytestmark = pytest.mark.loop
@@ -183,6 +185,34 @@ def test_another_decision_takes_back_what_the_first_one_caused(acting: Loop, ban
     assert set(after) < set(before)
     assert bank.loans("payment") == before
     assert bank.loans("reversal") == sorted(set(before) - set(after))
+
+
+def test_sensors_send_what_nobody_sent_and_keep_verdicts(
+    acting: Loop, bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions, reviews = f"{NAME}_actions_sensor", f"{NAME}_reviews_sensor"
+    first = tick(acting, actions)
+    assert [one.run_key for one in first.run_requests or []] == [None], "once a day, to look"
+    assert not tick(acting, actions, first.cursor).run_requests
+
+    decide(acting, NOW)
+    later = clock.wall() + timedelta(minutes=2)
+    monkeypatch.setattr(clock, "wall", lambda: later)
+    assert len(tick(acting, actions, first.cursor).run_requests or []) == 1
+    seen = tick(acting, reviews)
+    assert len(seen.run_requests or []) == 1
+    assert not tick(acting, reviews, seen.cursor).run_requests
+
+    approve(acting, waiting(acting)[0])
+    assert len(tick(acting, reviews, seen.cursor).run_requests or []) == 1
+
+    with acting.platform.log.database.writing() as connection:
+        connection.execute(CASES.update().values(due_at=0))
+    assert tick(acting, reviews).run_requests
+    assert waiting(acting) == []
+    with acting.platform.log.database.reading() as connection:
+        late = VERDICTS.select().where(VERDICTS.c.verdict == "time_out")
+        assert {row.outcome for row in connection.execute(late)} == {"block"}
 
 
 def test_a_recall_takes_back_a_partition(acting: Loop, bank: Bank) -> None:

@@ -181,13 +181,18 @@ def status(json_file: Json = None) -> None:
         found = all_status(home())
     table = Table(
         "automation", "last partition", "champion", "rollout", "drift", "performance",
-        "quarantined", "halted", "reviews", "actions", "alarms",
+        "quarantined", "alarms",
     )  # fmt: skip
     for one in found:
         cells = (str(one[str(column.header)]).replace("; ", "\n") for column in table.columns)
         table.add_row(*cells)
     console.print(table)
     for one in found:
+        if one["halted"] not in ("no", "none"):
+            console.print(f"[red]{one['automation']} is halted[/red] {one['halted']}")
+        if one["reviews"] != "none":
+            said = f"{one['automation']}: cases {one['reviews']}; actions {one['actions']}"
+            console.print(said, highlight=False)
         if one["error"]:
             errors.print(f"[red]{one['automation']}[/red] {one['error']}", highlight=False)
         for alarm in one["recent alarms"]:

@@ -268,7 +268,7 @@ def test_a_promotion_takes_two_people(site: Site, chromium: Browser, visit: Visi
     other = next(one.number for one in registry.versions(NAME) if one.number != present.number)
     page = visit.sign_in("mia")
     page.goto(f"{visit.address}/rollouts/{NAME}")
-    row = page.locator(f"tr:has(td:first-child:text-is('{other}'))")
+    row = page.locator(f"tr:has(td:first-child a:text-is('{other}'))")
     row.locator("summary").click()
     row.locator("input[name=reason]").fill("it was better in May")
     row.locator("button.go").click()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from aios.halts import EVERYTHING, halts
 from aios.identity.tables import moment_of
@@ -25,6 +26,7 @@ _FOLDER = Path(__file__).parent / "templates"
 PLACES = [
     ("/queue", "Queue"),
     ("/rollouts", "Rollouts"),
+    ("/policies", "Policies"),
     ("/decisions", "Decisions"),
     ("/actions", "Actions"),
     ("/measures", "Measures"),
@@ -81,6 +83,13 @@ def plain(value: Any) -> str:
     if isinstance(value, bool | float) or value is None:
         return number(value)
     return str(value)
+
+
+def markdown(text: str) -> Markup:
+    """Return Markdown as HTML; what is HTML in it stays text."""
+    from markdown_it import MarkdownIt
+
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
 def _environment() -> Environment:

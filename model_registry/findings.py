@@ -130,13 +130,18 @@ def next_move(declared: Rollout, here: Move, found: Finding) -> To | None:
         return To(here.version, back) if found.partitions >= declared.patience else None
     if not found.partitions:
         return None
-    larger = [share for share in declared.canary if share > here.share]
     # Who is surely better need not prove again with each share that it is not worse.
     arrived = here.state == "canary" and found.status == "better" and not found.provisional
-    if larger and not arrived:
+    return To(here.version, "champion", 1.0) if arrived else step_after(declared, here)
+
+
+def step_after(declared: Rollout, here: Move) -> To:
+    """Return the next step of a version under way: a larger share, else champion."""
+    larger = [share for share in declared.canary if share > here.share]
+    if larger:
         return To(here.version, "canary", larger[0])
     return To(here.version, "champion", 1.0)
 
 
 def _is_last(declared: Rollout, here: Move) -> bool:
-    return not any(share > here.share for share in declared.canary)
+    return step_after(declared, here).state == "champion"

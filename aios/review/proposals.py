@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,27 @@ def tuned(automation: Automation, lake: Lake, database: Database, home: Path) ->
     name = f"policy-v{automation.policy.version + 1}"
     _write(folder, name, tuning)
     return tuning
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a tuning left behind: its report (Markdown), and the policy (YAML) if it had one."""
+
+    report: str
+    policy: str | None
+
+
+def newest(home: Path, name: str) -> Left | None:
+    """Return what the tuner left behind last for an automation; None where it never looked."""
+    reports = sorted((home / "proposals" / name).glob("policy-v*.md"), key=_modified)
+    if not reports:
+        return None
+    policy = reports[-1].with_suffix(".yaml")
+    return Left(reports[-1].read_text(), policy.read_text() if policy.exists() else None)
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def history(automation: Automation, lake: Lake, people: pl.DataFrame) -> pl.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,11 @@ class Reviewed:
     cases: pl.DataFrame
     verdicts: pl.DataFrame
     overridden: pl.DataFrame
+
+    def within(self, partitions: Collection[str]) -> Reviewed:
+        """Return what is of decisions of some partitions."""
+        theirs = pl.col("partition").is_in(partitions)
+        return replace(self, cases=self.cases.filter(theirs), verdicts=self.verdicts.filter(theirs))
 
     @property
     def standing(self) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from aios.errors import AiosError
+from aios.statistics.shares import wilson
 
 CLASSIFICATION: Final = "classification"
 REGRESSION: Final = "regression"
@@ -219,7 +220,7 @@ def _roc_auc(label: np.ndarray, score: np.ndarray, z: float) -> Bounds:
     error = np.sqrt(positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives))
     if error == 0:
         # A perfect ranking has no variance to estimate; it is no surer than its rarer class.
-        return auc, *_wilson(auc, fewest, z)
+        return auc, *wilson(auc, fewest, z)
     return auc, *_logit_interval(auc, float(error) / (auc * (1 - auc)), z)
 
 
@@ -230,7 +231,7 @@ def _average_precision(label: np.ndarray, score: np.ndarray, z: float) -> Bounds
         return UNDEFINED
     value = average_precision(label, score)
     if value >= 1:
-        return value, *_wilson(value, positives, z)
+        return value, *wilson(value, positives, z)
     return value, *_logit_interval(value, (positives * value * (1 - value)) ** -0.5, z)
 
 
@@ -259,14 +260,7 @@ def _share(hit: np.ndarray, z: float) -> Bounds:
     if len(hit) < 2:
         return UNDEFINED
     value = float(hit.mean())
-    return value, *_wilson(value, len(hit), z)
-
-
-def _wilson(share: float, n: int, z: float) -> tuple[float, float]:
-    """Wilson's score interval (1927): inside [0, 1], defined at shares of 0 and 1."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, min(centre - reach, share)), min(1.0, max(centre + reach, share))
+    return value, *wilson(value, len(hit), z)
 
 
 def _r2(label: np.ndarray, score: np.ndarray, z: float) -> Bounds:

@@ -68,11 +68,21 @@ def share(hits: int, n: int, level: float = 0.05) -> Share:
     """Return a share with Wilson's score interval (1927), which holds at shares of 0 and 1."""
     if n == 0:
         return Share(0, 0, None, 0.0, 1.0)
-    z, value = quantile(level), hits / n
+    value = hits / n
+    return Share(hits, n, value, *wilson(value, n, quantile(level)))
+
+
+def wilson(value: float, n: float, z: float) -> tuple[float, float]:
+    """Return Wilson's score interval (1927) of a share: inside [0, 1], around the share.
+
+    Args:
+        value: The share.
+        n: Of how many.
+        z: The normal quantile of its level.
+    """
     centre = (value + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * (value * (1 - value) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = max(0.0, min(centre - reach, value)), min(1.0, max(centre + reach, value))
-    return Share(hits, n, value, low, high)
+    return max(0.0, min(centre - reach, value)), min(1.0, max(centre + reach, value))
 
 
 def difference(one: Share, other: Share) -> Difference | None:

@@ -109,8 +109,8 @@ def _act(conductor: Conductor, option: str, start: int | None, reason: str) -> s
 
 
 def _next(conductor: Conductor) -> To:
-    """Return the next step of the version under way: a larger share, or champion."""
-    from model_registry.stages import To, under_way
+    from model_registry.findings import step_after
+    from model_registry.stages import under_way
 
     here = under_way(conductor.moves())
     if here is None:
@@ -119,10 +119,7 @@ def _next(conductor: Conductor) -> To:
             where=conductor.authority.learner.name,
             fix="Start one with --start VERSION; 'aios models' lists those that passed the gate.",
         )
-    larger = [share for share in conductor.declared.canary if share > here.share]
-    if larger:
-        return To(here.version, "canary", larger[0])
-    return To(here.version, "champion", 1.0)
+    return step_after(conductor.declared, here)
 
 
 def _standing(automation: Automation, platform: Platform, conductor: Conductor) -> dict[str, Any]:

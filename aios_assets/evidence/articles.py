@@ -11,7 +11,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from aios.evidence.manifest import CHECKPOINT, CHECKPOINTS, LEAVES, MANIFEST, ROWS
-from aios_assets.evidence import bill, data_sheet, models, operation, oversight
+from aios_assets.evidence import (
+    bill,
+    data_sheet,
+    effects,
+    models,
+    operation,
+    oversight,
+    reviews,
+)
 from aios_assets.evidence.scope import Folder, grouped
 
 NAME = "articles.json"
@@ -85,7 +93,7 @@ ARTICLES = (
         "Article 14",
         "Human oversight",
         "People who can understand, supervise, override and stop the system.",
-        (oversight.NAME, models.APPROVALS, models.CHANGES, *_POLICIES, _ACCESS),
+        (oversight.NAME, reviews.NAME, models.APPROVALS, models.CHANGES, *_POLICIES, _ACCESS),
         "Whether reviewers are trained, have the time, and resist automation bias.",
     ),
     Article(
@@ -121,21 +129,24 @@ ARTICLES = (
         "Article 20",
         "Corrective actions and duty of information",
         "Systems that do not conform are corrected, withdrawn or disabled, and others are told.",
-        (operation.INCIDENTS, models.CHANGES),
+        (operation.INCIDENTS, models.CHANGES, effects.NAME, reviews.NAME),
         "Messages to deployers, distributors and authorities.",
     ),
     Article(
         "Article 26",
         "Obligations of deployers",
         "Use as instructed, oversight by competent people, input data that fit, logs kept.",
-        (oversight.NAME, data_sheet.NAME, _DRIFT, operation.INCIDENTS, *_PROOFS),
+        (
+            *(oversight.NAME, reviews.NAME, data_sheet.NAME, _DRIFT),
+            *(operation.INCIDENTS, effects.NAME, *_PROOFS),
+        ),
         "Information of workers and of the people concerned.",
     ),
     Article(
         "Article 72",
         "Post-market monitoring",
         "Performance in use collected and analysed throughout the lifetime, by a plan.",
-        (_PERFORMANCE, _DRIFT, operation.INCIDENTS, oversight.NAME),
+        (_PERFORMANCE, _DRIFT, operation.INCIDENTS, oversight.NAME, reviews.NAME, effects.NAME),
         "The monitoring plan as a document.",
     ),
     Article(

@@ -23,6 +23,8 @@ class Content:
     approvals: list[dict[str, Any]]
     monitoring: dict[str, dict[str, list[dict[str, Any]]]]
     oversight: dict[str, Any]
+    reviews: dict[str, Any]
+    actions: dict[str, Any]
     incidents: dict[str, Any]
     controls: list[dict[str, Any]]
     access: list[str]

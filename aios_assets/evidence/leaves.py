@@ -81,6 +81,12 @@ class Leaves:
         names = {self._scope.name, *(one.name for one in self._scope.learners)}
         return [Leaf(one, one.content) for one in self._read() if one.automation in {None, *names}]
 
+    @property
+    def newest(self) -> datetime:
+        """When the newest of them was recorded, UTC-naive; without any, the end of the period."""
+        times = [datetime.fromisoformat(one.content["recorded_at"]) for one in self.all[-1:]]
+        return times[0] if times else self._scope.end
+
     def of(self, *kinds: str) -> list[Leaf]:
         """Return the leaves of some kinds that count in the period."""
         return [one for one in self.all if one.kind in kinds and self._scope.holds(one.at)]

@@ -45,17 +45,8 @@ def count_decisions(scope: Scope, folder: Folder) -> pl.DataFrame:
     return pl.concat(counts).sort("partition", *columns, nulls_last=True)
 
 
-def write_oversight(
-    scope: Scope, folder: Folder, counts: pl.DataFrame, overrides: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Write and return the statistics of oversight.
-
-    Args:
-        scope: What the pack is about.
-        folder: Where it grows.
-        counts: From `count_decisions`.
-        overrides: The `override` leaves of the period: what a person decided otherwise.
-    """
+def write_oversight(folder: Folder, counts: pl.DataFrame) -> dict[str, Any]:
+    """Write and return the statistics of what `count_decisions` counted."""
     total = int(counts["rows"].sum())
     monthly = counts.with_columns(pl.col("partition").str.slice(0, 7).alias("month"))
     reviewed = int(counts.filter(pl.col("outcome") == REVIEW)["rows"].sum())
@@ -63,9 +54,6 @@ def write_oversight(
         "decisions": total,
         "sent_to_review": reviewed,
         "share_sent_to_review": reviewed / total if total else None,
-        "overrides": len(overrides),
-        "overrides_by_month": _tally(one["at"][:7] for one in overrides),
-        "overrides_by_actor": _tally(one["actor"] for one in overrides),
         "by_outcome": _shares(counts, "outcome"),
         "by_rule": _shares(counts, "rule", "outcome"),
         "by_month": _shares(monthly, "month", "outcome"),
@@ -75,12 +63,6 @@ def write_oversight(
     }
     if not total:
         folder.lack("oversight statistics", "Nothing was decided in the period.", NAME, empty=True)
-    elif not overrides:
-        folder.lack(
-            "verdicts of people",
-            f"{reviewed:,} decisions went to review; the record holds no override of the period.",
-            NAME,
-        )
     folder.write_json(NAME, found)
     return found
 
@@ -96,10 +78,3 @@ def _shares(counts: pl.DataFrame, *by: str) -> list[dict[str, Any]]:
         ).alias("share")
     )
     return within.to_dicts()
-
-
-def _tally(values: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for value in values:
-        found[value] = found.get(value, 0) + 1
-    return dict(sorted(found.items()))

@@ -28,6 +28,7 @@ from aios_assets.evidence.articles import write_articles
 from aios_assets.evidence.bill import write_bill
 from aios_assets.evidence.content import Content
 from aios_assets.evidence.data_sheet import write_data_sheet
+from aios_assets.evidence.effects import write_actions
 from aios_assets.evidence.leaves import Leaves
 from aios_assets.evidence.models import (
     versions_of,
@@ -46,6 +47,7 @@ from aios_assets.evidence.operation import (
 from aios_assets.evidence.oversight import count_decisions, write_oversight
 from aios_assets.evidence.page import write_page
 from aios_assets.evidence.proofs import write_checkpoints, write_leaves, write_rows
+from aios_assets.evidence.reviews import write_reviews
 from aios_assets.evidence.scope import Folder, Scope
 from aios_assets.evidence.software import write_software
 
@@ -121,10 +123,12 @@ def _write_all(scope: Scope, folder: Folder, log: Log) -> Content:
     counts = count_decisions(scope, folder)
     gates = write_gates(scope, folder, leaves)
     versions = versions_of(scope, counts, gates)
-    overrides = [one.shown() for one in leaves.of("override")]
+    reviews, of_verdicts = write_reviews(scope, folder, leaves, counts)
+    actions, of_actions = write_actions(scope, folder, leaves)
     monitoring = write_monitoring(scope, folder)
     changes = write_changes(scope, folder)
-    chosen = leaves.in_pack(versions, {one["leaf"] for one in changes})
+    named = {one["leaf"] for one in changes} | of_verdicts | of_actions
+    chosen = leaves.in_pack(versions, named)
     content = Content(
         scope=scope,
         checkpoint=checkpoint,
@@ -134,7 +138,9 @@ def _write_all(scope: Scope, folder: Folder, log: Log) -> Content:
         changes=changes,
         approvals=write_approvals(scope, folder, leaves, versions),
         monitoring=monitoring,
-        oversight=write_oversight(scope, folder, counts, overrides),
+        oversight=write_oversight(folder, counts),
+        reviews=reviews,
+        actions=actions,
         incidents=write_incidents(scope, folder, leaves, monitoring),
         controls=write_controls(folder, leaves),
         access=write_access(scope, folder),

@@ -24,6 +24,7 @@ def write_page(folder: Folder, content: Content) -> None:
         ("verify", "How to check this pack", _verify(folder, content)),
         ("missing", "What is missing", _missing(folder)),
         ("decisions", "Decisions and oversight", sections.decisions(folder, content)),
+        ("people", "People and effects", sections.consequences(folder, content)),
         ("data", "Data", sections.data(folder, content)),
         ("models", "Models", sections.models(folder, content)),
         ("performance", "Performance and drift", sections.monitoring(folder, content)),
@@ -53,7 +54,8 @@ def _facts(folder: Folder, content: Content) -> str:
     facts = [
         (f"{found['decisions']:,}", "decisions"),
         (NONE if share is None else f"{share:.1%}", "sent to review"),
-        (f"{found['overrides']:,}", "overrides by people"),
+        (f"{content.reviews['verdicts']:,}", "verdicts of people"),
+        (f"{content.actions['actions']:,}", "actions caused"),
         (str(len(content.versions)), "model versions"),
         (str(findings), "incidents and findings"),
         (f"{content.leaves:,}", "leaves of the record, proven"),

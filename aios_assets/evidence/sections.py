@@ -10,11 +10,13 @@ from typing import Any
 from aios_assets.evidence.bill import NAME as BILL
 from aios_assets.evidence.content import Content
 from aios_assets.evidence.data_sheet import NAME as DATA_SHEET
+from aios_assets.evidence.effects import NAME as ACTIONS
 from aios_assets.evidence.markup import GONE, Raw, claim, folded, listing, reference, table
 from aios_assets.evidence.models import APPROVALS, CHANGES, GATES, VERSIONS
 from aios_assets.evidence.operation import CONTROLS, INCIDENTS, POLICIES, monitoring_file
 from aios_assets.evidence.oversight import NAME as OVERSIGHT
 from aios_assets.evidence.plots import Point, line, shares
+from aios_assets.evidence.reviews import NAME as REVIEWS
 from aios_assets.evidence.scope import Folder
 from aios_assets.evidence.software import NAME as SOFTWARE
 
@@ -30,8 +32,7 @@ def decisions(folder: Folder, content: Content) -> Iterator[str]:
     yield claim(
         folder,
         f"{found['decisions']:,} decisions, of which {found['sent_to_review']:,} "
-        f"({found['share_sent_to_review']:.1%}) went to review; the record holds "
-        f"{found['overrides']:,} overrides.",
+        f"({found['share_sent_to_review']:.1%}) went to review.",
         OVERSIGHT,
     )
     names = [one["outcome"] for one in found["by_outcome"]]
@@ -60,6 +61,42 @@ def decisions(folder: Folder, content: Content) -> Iterator[str]:
         ],
         range(1, len(names) + 2),
     )
+
+
+def consequences(folder: Folder, content: Content) -> Iterator[str]:
+    """Yield what people decided, when they stopped the automation, and what was done."""
+    found, measures = content.reviews, content.reviews["measures"]
+    changed = measures["overrides"]["all"]["all"]
+    yield claim(
+        folder,
+        f"{found['verdicts']:,} verdicts on these decisions, {found['undone']:,} of them undone, "
+        f"{found['rehearsed']:,} on rehearsed ones. Of {changed['n']:,} proposals people changed "
+        f"{changed['hits']:,}; of {measures['caught']['n']:,} seeded errors they saw "
+        f"{measures['caught']['hits']:,}.",
+        REVIEWS,
+    )
+    yield table(
+        ["by", "verdict", "outcome", "verdicts"],
+        [tuple(one.values()) for one in found["by_reviewer"]],
+        (3,),
+    )
+    yield "<h3>Halts</h3>"
+    yield claim(folder, f"Halts and releases: {len(found['halts'])}.", REVIEWS)
+    yield _leaves(found["halts"])
+    caused = content.actions
+    yield "<h3>Actions</h3>"
+    yield claim(
+        folder,
+        f"{caused['actions']:,} actions; {sum(caused['open_incidents'].values()):,} are open "
+        f"incidents. {len(caused['recalls'])} recalls.",
+        ACTIONS,
+    )
+    yield table(
+        ["receiver", "type", "undoes another", "state", "actions"],
+        [tuple(one.values()) for one in caused["by_receiver"]],
+        (4,),
+    )
+    yield _leaves([*caused["recalls"], *caused["mended"]])
 
 
 def data(folder: Folder, content: Content) -> Iterator[str]:

@@ -9,6 +9,7 @@ from console.routes import (
     health,
     measures,
     metrics,
+    policies,
     queue,
     reports,
     rollouts,
@@ -16,7 +17,10 @@ from console.routes import (
     switch,
 )
 
-_PAGES = (sign_in, queue, cases, rollouts, decisions, actions, measures, reports, health, switch)
+_PAGES = (
+    *(sign_in, queue, cases, rollouts, policies, decisions, actions, measures, reports, health),
+    switch,
+)
 
 ROUTERS = [one.router for one in (*_PAGES, metrics)]
 """Every router of the console."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
-from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from aios import clock
@@ -17,7 +16,7 @@ from aios.identity.access import Denied
 from aios.identity.resources import ModelVersion
 from aios.learner import Learner, learners
 from console.names import Model, Number, Reason, Version
-from console.pages import done, page
+from console.pages import done, markdown, page
 from console.security import Reader, Visitor, Writer
 from console.standing import learner_of, picture, standing
 
@@ -77,12 +76,9 @@ def plot(visitor: Reader, name: Model, version: Number, number: Number) -> Respo
 @router.get("/rollouts/{name}/cards/{version}", response_class=HTMLResponse)
 def card(request: Request, visitor: Reader, name: Model, version: Number) -> Response:
     """Show the model card of a version, with the gate's verdict and the approvals so far."""
-    from markdown_it import MarkdownIt
-
     found = visitor.house.platform.registry.get(_learner(visitor, name).name, version)
-    # What a declaration says stays text: no HTML of its own gets through.
-    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(found.card)
-    return page(request, visitor, "card.html", name=name, version=version, text=Markup(text))
+    text = markdown(found.card)
+    return page(request, visitor, "card.html", name=name, version=version, text=text)
 
 
 @router.post("/rollouts/{name}/promote", response_class=HTMLResponse)
@@ -125,7 +121,8 @@ def start(visitor: Writer, name: Model, version: Version, reason: Reason) -> Res
 @router.post("/rollouts/{name}/step", response_class=HTMLResponse)
 def step(visitor: Writer, name: Model, what: Step, version: Version, reason: Reason) -> Response:
     """Move, pause, resume or end the version under way: the one that the visitor saw there."""
-    from model_registry.stages import To, under_way
+    from model_registry.findings import step_after
+    from model_registry.stages import under_way
 
     conductor, actor, at = _declared(visitor, name), visitor.actor, clock.now()
     here = under_way(conductor.moves())
@@ -133,9 +130,9 @@ def step(visitor: Writer, name: Model, what: Step, version: Version, reason: Rea
         raise AiosError(f"version {version} is not under way any more", fix="Look again.")
     match what:
         case "advance":
-            larger = [share for share in conductor.declared.canary if share > here.share]
-            to = To(version, "canary", larger[0]) if larger else To(version, "champion", 1.0)
-            said = conductor.advance(to, actor, at=at, reason=reason)
+            said = conductor.advance(
+                step_after(conductor.declared, here), actor, at=at, reason=reason
+            )
         case "pause":
             conductor.pause(actor, at=at, reason=reason)
             said = f"version {version} is paused: the champion decides all"

@@ -148,7 +148,7 @@ def test_a_broken_automation_does_not_take_the_console_with_it(console: Console)
     folder.mkdir()
     (folder / "defs.yaml").write_text("type: nothing")
     olga = console.as_("olga")
-    for path in ("/queue", "/health", "/actions", "/rollouts", "/measures", "/switch"):
+    for path in ("/queue", "/health", "/actions", "/rollouts", "/policies", "/measures", "/switch"):
         assert olga.get(path).status_code == 200, path
     assert "broken" in olga.get("/health").text
     assert olga.get("/rollouts/broken").status_code == 404

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,15 +18,18 @@ import pytest
 from aios import clock, halts, telemetry
 from aios.actions.overview import overview
 from aios.actions.recall import recall
+from aios.evidence.verification import verify_pack
 from aios.identity.actors import LOCAL
 from aios.identity.guard import guard_of
 from aios.review.desk import Desk
 from aios.review.queue import Case, queue
 from aios.review.tables import CASES, VERDICTS
 from aios.settings import PROJECT
+from aios_assets.evidence.pack import build_pack
 from aios_assets.instance import run_job
 from aios_assets.replay.replay import replay
 from tests.aios.collector import collecting
+from tests.aios.evidence.reading import content, leaves_of, missing
 from tests.conftest import POLICY
 from tests.loops.conftest import NAME, QUIET, REHEARSED, Loop, end_of, key
 from tests.loops.test_sensors import tick
@@ -327,6 +331,38 @@ def test_a_version_asked_for_by_name_causes_nothing(acting: Loop, bank: Bank) ->
     decide(acting, NOW, **{f"{NAME}__predictions": {"config": {"version": first}}})
 
     assert (states(acting), len(waiting(acting))) == before
+
+
+def test_an_evidence_pack_tells_what_people_decided_and_what_was_done(
+    acting: Loop, bank: Bank, tmp_path: Path
+) -> None:
+    decide(acting, NOW)
+    for case in waiting(acting):
+        approve(acting, case)
+    materialize(acting, "actions")
+    guard = guard_of(acting.settings)
+    halts.halt(guard, acting.automation.resource, "complaints")
+    recall(guard, acting.automation, partition=key(NOW), reason="wrong prices")
+
+    pack = build_pack(
+        acting.automation, acting.platform, end_of(NOW - 1), end_of(NOW), tmp_path / "pack"
+    )
+
+    public = "\n".join(str(one) for one in acting.platform.log.public_keys())
+    assert verify_pack(pack.folder, public).problems == []
+    reviews, actions = content(pack, "reviews.json"), content(pack, "actions.json")
+    approved, sent = (decided(acting, NOW, one) for one in ("approve", "review"))
+    assert {one["reviewer"] for one in reviews["by_reviewer"]} == {str(LOCAL)}
+    assert reviews["measures"]["overrides"]["all"]["all"]["n"] == len(sent)
+    paid = len(approved) + len(sent)
+    assert actions["actions"] == 2 * paid
+    assert [one["state"] for one in actions["by_receiver"]] == ["done", "pending"]
+    assert [one["body"]["undone"] for one in actions["recalls"]] == [paid]
+    # All of it happened after the period that the pack is about.
+    kinds = Counter(one["kind"] for one in leaves_of(pack).values())
+    assert kinds["verdict"] == reviews["verdicts"] >= len(sent)
+    assert (kinds["recall"], kinds["actions"] > 0) == (1, True)
+    assert not {"verdicts of people", "effects of the decisions"} & set(missing(pack))
 
 
 def test_a_trace_leads_from_the_event_to_the_receipt(acting: Loop, bank: Bank) -> None:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export AIOS_HOME ?= $(CURDIR)/.aios
 export AIOS_DATASETS ?= $(abspath $(CURDIR)/../shared/datasets)
 
-.PHONY: install demo test check dev benchmarks lock clean
+.PHONY: install demo test check lint types structure dev benchmarks lock clean
 
 install: $(VENV)/.installed
 
@@ -31,14 +31,23 @@ demo: install
 	echo "Cases wait for you. Open the console: AIOS_HOME=$(AIOS_HOME) $(BIN)/aios console"; \
 	exit $$((claims + invoices + payouts))
 
+# Two workers on two cores: more threads in each would only wait for one another.
+test: export OMP_NUM_THREADS := 1
+test: export OPENBLAS_NUM_THREADS := 1
 test: install
 	$(BIN)/pytest -m unit -n 2
 	$(BIN)/pytest -m loop -n 2
 
-check: install
+check: lint types structure
+
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install
 	$(BIN)/mypy
+
+structure: install
 	$(BIN)/pytest -m unit tests/test_structure.py tests/test_docs.py tests/test_definitions.py
 
 dev: install

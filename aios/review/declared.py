@@ -56,6 +56,8 @@ class Review(Model):
         seeded: Share of known-answer cases that are mixed in, with a wrong proposal.
         double: Share of cases that a second person reviews blindly.
         hidden: Share of cases without proposal and score.
+        capacity: Share of decisions that people have time for: the tuner proposes no policy that
+            sends them more.
     """
 
     outcomes: list[Outcome] = Field(min_length=2)
@@ -72,6 +74,7 @@ class Review(Model):
     seeded: Part = 0.02
     double: Part = 0.05
     hidden: Part = 0.1
+    capacity: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _consistent(self) -> Review:

@@ -11,7 +11,7 @@ import polars as pl
 
 from aios.errors import AiosError
 from aios.review.reviewed import outcomes_by_people, read
-from aios.review.tuner import Tuning, shown, tune
+from aios.review.tuner import Tuning, tune
 
 if TYPE_CHECKING:
     from aios.automation import Automation
@@ -46,8 +46,8 @@ def tuned(automation: Automation, lake: Lake, database: Database, home: Path) ->
         )
     text = (automation.folder / automation.spec.policy).read_text()
     decided = history(automation, lake, outcomes_by_people(read(database, automation, lake)))
-    approving = review.approving if review else ["approve"]
-    tuning = tune(text, automation.policy, decided, costs, approving=approving)
+    approving, capacity = (review.approving, review.capacity) if review else (["approve"], 1.0)
+    tuning = tune(text, automation.policy, decided, costs, approving=approving, capacity=capacity)
     folder = home / "proposals" / automation.name
     name = f"policy-v{automation.policy.version + 1}"
     _write(folder, name, tuning)
@@ -144,6 +144,26 @@ def _horizon(automation: Automation, lake: Lake) -> datetime | None:
     """Return until when labels were collected; None where there are none at all."""
     keys = lake.partitions("labels")
     return automation.window(keys[-1]).end if keys else None
+
+
+def shown(tuning: Tuning) -> str:
+    """Return a tuning as a Markdown page."""
+    lines = [f"**{tuning.status}**: {tuning.why}", ""]
+    said = ", ".join(f"{n:,} by {source}" for source, n in sorted(tuning.truth.items()))
+    lines += [
+        f"Rests on {tuning.rows:,} decisions of {tuning.partitions} partitions; the truth is "
+        f"known of {sum(tuning.truth.values()):,} ({said or 'none'}).",
+        "",
+        *("| rule | present | proposed |", "|---|---|---|"),
+        *(f"| {rule} | {old:g} | {new:g} |" for rule, old, new in tuning.thresholds),
+    ]
+    if tuning.tried:
+        lines += ["", "| rule | threshold | expected cost per decision |", "|---|---|---|"]
+        lines += [
+            f"| {one.rule} | {one.value:g} | {one.why or format(one.cost, '.4g')} |"
+            for one in tuning.tried
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _write(folder: Path, name: str, tuning: Tuning) -> None:

@@ -13,11 +13,14 @@ the truth contradicts. Reviewers are taken to be right.
 Truth is a matured label, or else a person's verdict. Verdicts exist only where the present policy
 asked for one, so moving a threshold over decisions without truth would be a guess: thresholds
 are considered only where nearly all decisions that they change have one.
+
+Where people have time for a share of the decisions only, thresholds that send them more are not
+considered either. That share is counted in both halves: it does not look at the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from statistics import NormalDist
@@ -52,13 +55,14 @@ class Tried:
     Attributes:
         rule: Its rule.
         value: The value.
-        cost: Expected cost per decision, on the earlier half; None where too few of the decisions
-            that it changes have a known truth.
+        cost: Expected cost per decision, on the earlier half; None where it was not considered.
+        why: Why it was not.
     """
 
     rule: str
     value: float
     cost: float | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,7 @@ def tune(
     costs: Costs,
     *,
     approving: Sequence[str] = ("approve",),
+    capacity: float = 1.0,
     level: float = 0.05,
     grid: int = GRID,
     seed: int = 0,
@@ -192,6 +197,7 @@ def tune(
             no truth is known) and `source` (where that is from).
         costs: What reviews and errors cost.
         approving: Outcomes that are wrong where the label is 1; the others where it is 0.
+        capacity: Share of decisions that may go to review, or else as many as do at present.
         level: Chance that the interval of the difference misses.
         grid: Scores that are tried for each threshold.
         seed: Of the bootstrap.
@@ -224,7 +230,11 @@ def tune(
     half = keys[len(keys) // 2]
     earlier = _Rows(decided.filter(pl.col("partition") < half), costs, approving)
     later = _Rows(decided.filter(pl.col("partition") >= half), costs, approving)
-    values, tried = _search(policy, found, earlier, grid)
+    whole = _Rows(decided, costs, approving)
+    most = max(capacity, _to_review(whole.outcome(policy)))
+    values, tried = _search(
+        policy, found, earlier, grid, lambda new: _to_review(whole.outcome(new)) <= most
+    )
     basis |= {"tried": tried}
     if values == [one.value for one in found]:
         return ended("keep", "no threshold with known truth around it costs less")
@@ -256,7 +266,11 @@ def _to_review(outcome: pl.Series) -> float:
 
 
 def _search(
-    policy: Policy, found: Sequence[Threshold], rows: _Rows, grid: int
+    policy: Policy,
+    found: Sequence[Threshold],
+    rows: _Rows,
+    grid: int,
+    in_time: Callable[[Policy], bool],
 ) -> tuple[list[float], tuple[Tried, ...]]:
     """Return the cheapest thresholds, one after the other until none gets better."""
     scores = rows.frame["score"].drop_nulls().drop_nans().to_numpy()
@@ -268,20 +282,25 @@ def _search(
     before = rows.outcome(policy)
 
     @cache
-    def cost(*values: float) -> float | None:
-        after = rows.outcome(with_values(policy, found, values))
-        return float(np.nanmean(rows.cost(after))) if rows.supported(before, after) else None
+    def cost(*values: float) -> tuple[float | None, str]:
+        new = with_values(policy, found, values)
+        after = rows.outcome(new)
+        if not rows.supported(before, after):
+            return None, "truth not known"
+        if not in_time(new):
+            return None, "more reviews than there is time for"
+        return float(np.nanmean(rows.cost(after))), ""
 
     values = [one.value for one in found]
-    least = cost(*values) or 0.0
+    least = cost(*values)[0] or 0.0
     tried: dict[int, list[Tried]] = {}
     while True:
         start = list(values)
         for i, one in enumerate(found):
             tried[i] = []
             for point in points:
-                spent = cost(*values[:i], point, *values[i + 1 :])
-                tried[i].append(Tried(one.rule, point, spent))
+                spent, why = cost(*values[:i], point, *values[i + 1 :])
+                tried[i].append(Tried(one.rule, point, spent, why))
             possible = [(one.cost, one.value) for one in tried[i] if one.cost is not None]
             best = min(possible, default=(least, values[i]))
             if best[0] < least - 1e-9:
@@ -313,24 +332,3 @@ def interval(change: np.ndarray, block: np.ndarray, level: float, seed: int) -> 
     tail = NormalDist().cdf(-wide)
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def shown(tuning: Tuning) -> str:
-    """Return a tuning as a Markdown page."""
-    lines = [f"**{tuning.status}**: {tuning.why}", ""]
-    said = ", ".join(f"{n:,} by {source}" for source, n in sorted(tuning.truth.items()))
-    lines += [
-        f"Rests on {tuning.rows:,} decisions of {tuning.partitions} partitions; the truth is "
-        f"known of {sum(tuning.truth.values()):,} ({said or 'none'}).",
-        "",
-        *("| rule | present | proposed |", "|---|---|---|"),
-        *(f"| {rule} | {old:g} | {new:g} |" for rule, old, new in tuning.thresholds),
-    ]
-    if tuning.tried:
-        lines += ["", "| rule | threshold | expected cost per decision |", "|---|---|---|"]
-        lines += [
-            f"| {one.rule} | {one.value:g} | "
-            f"{'truth not known' if one.cost is None else format(one.cost, '.4g')} |"
-            for one in tuning.tried
-        ]
-    return "\n".join(lines) + "\n"

@@ -58,8 +58,7 @@ def tune(
     with clear_errors():
         from rich.markdown import Markdown
 
-        from aios.review.proposals import tuned
-        from aios.review.tuner import shown
+        from aios.review.proposals import shown, tuned
         from aios_assets.resources import Platform
 
         automation, platform = _reviewed(name), Platform(home())

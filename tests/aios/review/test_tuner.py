@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from aios.errors import AiosError
 from aios.policy import Policy
-from aios.review.proposals import history, tuned
+from aios.review.proposals import history, shown, tuned
 from aios.review.thresholds import rewritten, thresholds, with_values
-from aios.review.tuner import costs_of, interval, shown, tune
+from aios.review.tuner import costs_of, interval, tune
 from aios.spec import Costs
 from tests.aios.record.fresh import fresh_log
 from tests.aios.review.lakes import COSTS, REVIEW, fill, week
@@ -75,6 +75,23 @@ def test_finds_the_known_optimum_and_changes_the_numbers_only() -> None:
     new = policy(found.policy)
     assert new.version == 4
     assert [rule.outcome for rule in new.rules] == ["block", "approve"]
+
+
+def test_people_get_no_more_than_they_have_time_for() -> None:
+    """Where a review costs next to nothing, all that there is time for goes to people."""
+    cheap = PRICES.model_copy(update={"review": 1})
+    rows = decisions()
+    free = tune(TEXT, policy(), rows, cheap)
+    assert free.reviewed is not None
+    assert free.reviewed[1] > 0.9
+    held = tune(TEXT, policy(), rows, cheap, capacity=0.75)
+    assert held.reviewed is not None
+    assert held.reviewed == pytest.approx((0.6, 0.75), abs=0.03)
+    assert held.status == "proposed"
+    assert "more reviews than there is time for" in shown(held)
+    # What goes to people at present may go on.
+    least = tune(TEXT, policy(), rows, cheap, capacity=0.1)
+    assert least.reviewed is None or least.reviewed[1] == pytest.approx(0.6, abs=0.03)
 
 
 def test_the_true_saving_lies_in_the_interval_as_often_as_it_says() -> None:

@@ -166,7 +166,10 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def tune(connection, _record) -> None:  # type: ignore[no-untyped-def]
-            connection.execute("PRAGMA journal_mode=WAL")
+            if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                # Of two who change it at once, SQLite turns one away without waiting.
+                with self._lock("opening"):
+                    connection.execute("PRAGMA journal_mode=WAL")
             # A commit is on disk only after `_to_disk`, once for all that waited meanwhile.
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=ON")

@@ -71,8 +71,12 @@ def run_apart(step: Step, folder: Path, rows: Iterable[dict[str, Any]]) -> Itera
 
 def run_here(step: Step, function: Function, rows: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
     """Run a function on rows in this process, one after the other."""
-    for row in rows:
-        yield run_one(step, function, row)
+    from threadpoolctl import threadpool_limits
+
+    # One event is too little for several threads to share: they would wait for one another.
+    with threadpool_limits(1):
+        for row in rows:
+            yield run_one(step, function, row)
 
 
 def run_one(step: Step, function: Function, row: dict[str, Any]) -> Outcome:

@@ -112,6 +112,33 @@ class TestWriting:
         )
 
 
+OPEN_NEW = """
+import sys, time
+from aios import database
+database._migrate = lambda engine: None  # what follows the first look would pull them apart
+print(flush=True)
+begin = float(sys.stdin.readline())
+for number in range(100):
+    time.sleep(max(0, begin + number / 100 - time.time()))
+    database.Database(f"sqlite:///{sys.argv[1]}/{number}.db").engine.dispose()
+"""
+
+
+def test_a_new_one_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """SQLite lets only one of them change the mode of a new file, and does not wait for it."""
+    openers = [start(OPEN_NEW, str(tmp_path)) for _ in range(6)]
+    for one in openers:
+        assert one.stdout
+        one.stdout.readline()
+    begin = f"{time.time() + 0.1}\n".encode()
+    for one in openers:
+        assert one.stdin
+        one.stdin.write(begin)
+        one.stdin.flush()
+    problems = [one.communicate(timeout=60)[1].decode() for one in openers]
+    assert [one.returncode for one in openers] == [0] * 6, problems
+
+
 class TestLocked:
     def test_by_a_writer_of_ours(self, path: Path, database: Database) -> None:
         other = open_at(path)

@@ -306,6 +306,9 @@ def _create_database(path: Path, artifact_root: str) -> None:
         leftover.unlink()
     store = SqlAlchemyStore(f"{SQLITE}{aside}", artifact_root)
     store.engine.dispose()
+    # Of two who change the mode at once, SQLite turns one away without waiting.
+    with closing(sqlite3.connect(aside)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
     os.replace(aside, path)
 
 

@@ -17,6 +17,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
 	touch $@
 
+# Several processes share the cores: more threads in each would only wait for one another.
+demo test: export OMP_NUM_THREADS := 1
+demo test: export OPENBLAS_NUM_THREADS := 1
+
 # All at once; what the first ones said is shown when the last has ended.
 demo: install
 	@mkdir -p $(AIOS_HOME)
@@ -31,9 +35,6 @@ demo: install
 	echo "Cases wait for you. Open the console: AIOS_HOME=$(AIOS_HOME) $(BIN)/aios console"; \
 	exit $$((claims + invoices + payouts))
 
-# Two workers on two cores: more threads in each would only wait for one another.
-test: export OMP_NUM_THREADS := 1
-test: export OPENBLAS_NUM_THREADS := 1
 test: install
 	$(BIN)/pytest -m unit -n 2
 	$(BIN)/pytest -m loop -n 2

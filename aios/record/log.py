@@ -270,8 +270,11 @@ class Log:
     ) -> Iterator[Entry]:
         order = leaves.c.position.desc() if newest_first else leaves.c.position
         query = sa.select(leaves).where(*wanted).order_by(order)
-        with self.database.reading() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
+        with (
+            self.database.reading() as connection,
+            connection.execution_options(yield_per=1000).execute(query) as rows,
+        ):
+            for row in rows:
                 yield entry_of(row)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from fastapi import FastAPI
@@ -51,8 +52,12 @@ class Console:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = make_world(tmp_path)
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """The world, on SQLite unless a test asks for `postgres`."""
+    database = None
+    if getattr(request, "param", "sqlite") == "postgres":
+        database = request.getfixturevalue("postgres").create(f"console_{token_hex(8)}")
+    made = make_world(tmp_path, database=database)
     made.clock.time = clock.wall()
     yield made
     made.log.database.engine.dispose()

@@ -10,7 +10,10 @@ import pytest
 from tests.aios.review.world import loan
 from tests.console.conftest import Console
 
-pytestmark = pytest.mark.unit
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True),
+]
 
 
 def test_a_case_is_taken_decided_and_taken_back(console: Console) -> None:

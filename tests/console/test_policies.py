@@ -17,7 +17,10 @@ from tests.conftest import POLICY
 from tests.console.conftest import Console
 from tests.console.web import Web
 
-pytestmark = pytest.mark.unit
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True),
+]
 
 BEFORE, AFTER = "score >= 0.7", "score >= 0.6"
 SEEN = re.compile(r'name="seen" value="([0-9a-f]+)"')

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -56,9 +57,16 @@ def tuned(automation: Automation, lake: Lake, database: Database, home: Path) ->
 
 @dataclass(frozen=True)
 class Left:
-    """What a tuning left behind: its report (Markdown), and the policy (YAML) if it had one."""
+    """What a tuning left behind.
+
+    Attributes:
+        report: Markdown.
+        found: `Tuning.as_dict`.
+        policy: The policy file that it proposes, if it does.
+    """
 
     report: str
+    found: dict[str, Any]
     policy: str | None
 
 
@@ -67,8 +75,9 @@ def newest(home: Path, name: str) -> Left | None:
     reports = sorted((home / "proposals" / name).glob("policy-v*.md"), key=_modified)
     if not reports:
         return None
-    policy = reports[-1].with_suffix(".yaml")
-    return Left(reports[-1].read_text(), policy.read_text() if policy.exists() else None)
+    report, policy = reports[-1], reports[-1].with_suffix(".yaml")
+    found = json.loads(report.with_suffix(".json").read_bytes())
+    return Left(report.read_text(), found, policy.read_text() if policy.exists() else None)
 
 
 def _modified(path: Path) -> int:

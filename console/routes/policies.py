@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
@@ -15,6 +16,7 @@ from aios.errors import Stale
 from aios.record.changes import POLICY, Changes
 from console.names import Hash, Name, Reason
 from console.pages import done, markdown, page
+from console.plots import curves
 from console.security import Reader, Visitor, Writer
 
 if TYPE_CHECKING:
@@ -52,19 +54,15 @@ def policies(request: Request, visitor: Reader) -> Response:
 @router.get("/policies/{name}", response_class=HTMLResponse)
 def policy(request: Request, visitor: Reader, name: Name) -> Response:
     """Show a policy beside the one that decides, and what the tuner found last."""
-    from aios.review.proposals import newest
-
     house, me = visitor.house, visitor.actor
     automation = house.automation(name)
     found = _standing(visitor, automation)
     text = (automation.folder / automation.spec.policy).read_text()
-    tuned = newest(house.settings.home, name)
     by = found.proposed.actor if found.proposed else ""
     return page(
         request, visitor, "policy.html", one=found, text=text,
         changes=_difference(_deciding_text(visitor, found), text),
-        tuned=markdown(tuned.report) if tuned else "",
-        suggested=_difference(text, tuned.policy) if tuned and tuned.policy else [],
+        tuned=_tuned(house.settings.home, name, text),
         may_propose=house.may(me, "request_approval", automation.resource),
         may_accept=by != str(me) and house.may(me, "approve", automation.resource),
     )  # fmt: skip
@@ -115,6 +113,22 @@ def _deciding_text(visitor: Visitor, found: Standing) -> str | None:
     lake = visitor.house.platform.lake(found.automation.name)
     path = lake.path(POLICIES, found.deciding.body["policy"], "yaml")
     return path.read_text() if path.exists() else None
+
+
+def _tuned(home: Path, name: str, text: str) -> dict[str, Any] | None:
+    """Return what the tuner found last: in words, as plots, whole, and as changed lines."""
+    from aios.review.proposals import newest
+
+    left = newest(home, name)
+    if left is None:
+        return None
+    return {
+        "status": left.found["status"],
+        "why": left.found["why"],
+        "plots": curves(left.found),
+        "report": markdown(left.report),
+        "changes": _difference(text, left.policy) if left.policy else [],
+    }
 
 
 def _difference(before: str | None, after: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -107,11 +108,23 @@ def test_what_the_tuner_found_is_shown(console: Console) -> None:
     automation, home = console.world.automation, console.world.settings.home
     left = home / "proposals" / automation.name
     left.mkdir(parents=True)
+    tried = [{"rule": "risky", "value": x / 10, "cost": cost, "why": ""}
+             for x, cost in enumerate([9, 8, None, 7, 8])]  # fmt: skip
+    found = {
+        "status": "proposed",
+        "why": "2 less per decision",
+        "thresholds": [["risky", 0.7, 0.6]],
+        "tried": tried,
+    }
+    (left / "policy-v2.json").write_text(json.dumps(found))
     (left / "policy-v2.md").write_text("**propose**: saves 2 of 12 <script>x</script>\n")
     present = (automation.folder / "policy.yaml").read_text()
     (left / "policy-v2.yaml").write_text(present.replace(BEFORE, AFTER))
 
     page = console.as_("ann").get("/policies/loans").text
 
+    assert len(re.findall("<polyline", page)) == 2, "a line breaks where nothing is known"
+    assert "2 less per decision" in page
+    assert "0.7 at present, 0.6 as found" in page
     assert "<strong>propose</strong>: saves 2 of 12 &lt;script&gt;" in page
     assert re.search(rf'class="added">\+.*{AFTER.replace(">", "&gt;")}', page)

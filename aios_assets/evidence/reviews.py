@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from aios.identity.actors import DESK
 from aios.review.measures import measure
 from aios.review.reviewed import read
 from aios_assets.evidence.scope import Folder, Scope
@@ -45,15 +46,17 @@ def write_reviews(
     ).as_dict()
     measures["overrides"].pop("reviewer")
     given = reviewed.verdicts
+    by_people = given.filter(pl.col("reviewer") != str(DESK))
     found = {
-        "verdicts": given.height,
+        "verdicts": by_people.height,
+        "timed_out": given.height - by_people.height,
         "undone": given.height - given["undone_at"].null_count(),
         "rehearsed": int(given["rehearsed"].sum()),
         "by_reviewer": given.group_by(_BY).len("verdicts").sort(_BY, nulls_last=True).to_dicts(),
         "measures": {name: one for name, one in measures.items() if name not in _LEFT_OUT},
         "halts": [one.shown() for one in leaves.of("halt", "release")],
     }
-    if not given.height:
+    if not by_people.height:
         folder.lack("verdicts of people", _why_none(scope, counts), NAME)
     folder.write_json(NAME, found)
     theirs = set(given["leaf"])

@@ -69,10 +69,10 @@ def consequences(folder: Folder, content: Content) -> Iterator[str]:
     changed = measures["overrides"]["all"]["all"]
     yield claim(
         folder,
-        f"{found['verdicts']:,} verdicts on these decisions, {found['undone']:,} of them undone, "
-        f"{found['rehearsed']:,} on rehearsed ones. Of {changed['n']:,} proposals people changed "
-        f"{changed['hits']:,}; of {measures['caught']['n']:,} seeded errors they saw "
-        f"{measures['caught']['hits']:,}.",
+        f"{found['verdicts']:,} verdicts of people on these decisions, {found['timed_out']:,} by "
+        f"time-out; {found['undone']:,} undone, {found['rehearsed']:,} in a rehearsal. "
+        f"Of {changed['n']:,} proposals people changed {changed['hits']:,}; of "
+        f"{measures['caught']['n']:,} seeded errors they saw {measures['caught']['hits']:,}.",
         REVIEWS,
     )
     yield table(

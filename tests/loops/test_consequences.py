@@ -361,6 +361,7 @@ def test_an_evidence_pack_tells_what_people_decided_and_what_was_done(
     # All of it happened after the period that the pack is about.
     kinds = Counter(one["kind"] for one in leaves_of(pack).values())
     assert kinds["verdict"] == reviews["verdicts"] >= len(sent)
+    assert reviews["timed_out"] == 0
     assert (kinds["recall"], kinds["actions"] > 0) == (1, True)
     assert not {"verdicts of people", "effects of the decisions"} & set(missing(pack))
 

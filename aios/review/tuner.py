@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
-from statistics import NormalDist
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ import polars as pl
 from aios.errors import AiosError
 from aios.policy import Policy
 from aios.review.thresholds import Threshold, rewritten, thresholds, with_values
+from aios.statistics.blocks import interval
 
 if TYPE_CHECKING:
     from aios.spec import Costs
@@ -45,7 +46,8 @@ MIN_ROWS, MIN_BLOCKS, MIN_TRUTH = 1000, 6, 0.9
 REGIONS, FEW = 20, 20
 """Equal parts of the scores that must each have truth, where more than a few decisions change."""
 
-RESAMPLES = 2000
+COARSE = 3
+"""Of the scores, each so many is tried where two thresholds move at once."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +232,11 @@ def tune(
     half = keys[len(keys) // 2]
     earlier = _Rows(decided.filter(pl.col("partition") < half), costs, approving)
     later = _Rows(decided.filter(pl.col("partition") >= half), costs, approving)
-    whole = _Rows(decided, costs, approving)
-    most = max(capacity, _to_review(whole.outcome(policy)))
+    most = max(capacity, _to_review(policy.decide(decided)["outcome"]))
     values, tried = _search(
-        policy, found, earlier, grid, lambda new: _to_review(whole.outcome(new)) <= most
-    )
+        policy, found, earlier, grid,
+        lambda new: most >= 1 or _to_review(new.decide(decided)["outcome"]) <= most,
+    )  # fmt: skip
     basis |= {"tried": tried}
     if values == [one.value for one in found]:
         return ended("keep", "no threshold with known truth around it costs less")
@@ -272,7 +274,7 @@ def _search(
     grid: int,
     in_time: Callable[[Policy], bool],
 ) -> tuple[list[float], tuple[Tried, ...]]:
-    """Return the cheapest thresholds, one after the other until none gets better."""
+    """Return the cheapest thresholds: one at a time, then two, until none gets better."""
     scores = rows.frame["score"].drop_nulls().drop_nans().to_numpy()
     # Quantiles where most scores are, and even steps where few are.
     steps = np.linspace(0, 1, grid // 3)
@@ -306,29 +308,27 @@ def _search(
             if best[0] < least - 1e-9:
                 least, values[i] = best
         if values == start:
+            least, values = _traded(cost, least, values, points[::COARSE])
+        if values == start:
             return values, tuple(one for group in tried.values() for one in group)
 
 
-def interval(change: np.ndarray, block: np.ndarray, level: float, seed: int) -> tuple[float, float]:
-    """Return an interval of the mean change, resampled by whole blocks.
+def _traded(
+    cost: Callable[..., tuple[float | None, str]],
+    least: float,
+    values: list[float],
+    points: Sequence[float],
+) -> tuple[float, list[float]]:
+    """Return the cheapest thresholds of those that differ in two, and what they cost.
 
-    Percentiles of the bootstrap are too narrow for few blocks: they are taken at the level that
-    makes them as wide as Student's interval (Hesterberg 2015, section 5.3).
-
-    Args:
-        change: Shape (n,).
-        block: Shape (n,), the block of each.
-        level: Chance that the interval misses.
-        seed: Of the resampling.
+    Where people have no more time, one threshold can only send them more if another sends less.
     """
-    from scipy.stats import t
-
-    _, index = np.unique(block, return_inverse=True)
-    size = int(index.max()) + 1
-    sums, counts = np.bincount(index, change, size), np.bincount(index, minlength=size)
-    drawn = np.random.default_rng(seed).integers(size, size=(RESAMPLES, size))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    wide = (size / (size - 1)) ** 0.5 * float(t.ppf(1 - level / 2, size - 1))
-    tail = NormalDist().cdf(-wide)
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    best = values
+    for i, j in combinations(range(len(values)), 2):
+        for one, other in product(points, repeat=2):
+            new = list(values)
+            new[i], new[j] = one, other
+            spent, _ = cost(*new)
+            if spent is not None and spent < least - 1e-9:
+                least, best = spent, new
+    return least, best

@@ -16,7 +16,7 @@ from aios.record.changes import Changes
 from console.house import House
 from tests.conftest import POLICY
 from tests.console.conftest import Console
-from tests.console.web import Web
+from tests.console.web import Web, register
 
 pytestmark = [
     pytest.mark.unit,
@@ -79,6 +79,17 @@ def test_a_changed_policy_decides_when_another_person_let_it(
     assert leaf is not None
     assert (leaf.actor, leaf.body["accepted_by"]) == ("person:mia", ["person:eve"])
     assert "It decides since" in eve.get("/policies/loans").text
+
+
+def test_who_asked_for_a_policy_does_not_let_it_decide(console: Console, folder: Path) -> None:
+    both = register(console.house, "pam", ["ml_engineer", "approver"])
+    pam = console.browser()
+    pam.sign_in(both)
+    order = {"seen": seen(pam), "reason": "fewer frauds"}
+    assert pam.send("/policies/loans/propose", order).status_code == 303
+    assert "Let it decide" not in pam.get("/policies/loans").text
+    assert pam.send("/policies/loans/accept", order).status_code == 403
+    assert changes(console.house).accepted() is None
 
 
 def test_only_the_policy_that_was_seen_is_accepted(console: Console, folder: Path) -> None:

@@ -65,6 +65,7 @@ ACTIONS: dict[str, Any] = {
                 "receiver": "bank",
                 "to": "/payments",
                 "body": "effects:payment",
+                "cost": 0.5,
                 "compensate": {
                     "type": "take_back",
                     "receiver": "bank",
@@ -339,6 +340,9 @@ def test_an_evidence_pack_tells_what_people_decided_and_what_was_done(
     decide(acting, NOW)
     for case in waiting(acting):
         approve(acting, case)
+    decide(acting, NOW + 1)
+    for case in waiting(acting)[:2]:
+        approve(acting, case)
     materialize(acting, "actions")
     guard = guard_of(acting.settings)
     halts.halt(guard, acting.automation.resource, "complaints")
@@ -357,6 +361,7 @@ def test_an_evidence_pack_tells_what_people_decided_and_what_was_done(
     paid = len(approved) + len(sent)
     assert actions["actions"] == 2 * paid
     assert [one["state"] for one in actions["by_receiver"]] == ["done", "pending"]
+    assert actions["cost"] == 0.5 * paid
     assert [one["body"]["undone"] for one in actions["recalls"]] == [paid]
     # All of it happened after the period that the pack is about.
     kinds = Counter(one["kind"] for one in leaves_of(pack).values())

@@ -9,16 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import sqlalchemy as sa
 from rich.console import Console
@@ -38,7 +35,8 @@ from aios.record.keyring import Keyring
 from aios.record.log import Log
 from aios.record.places import CheckpointPlace
 from aios.settings import PROJECT
-from benchmarks import workloads
+from benchmarks import dbos_queue, workloads
+from benchmarks.processes import scalar, together, wait_for_word
 from tests.servers import Postgres, postgres_server
 
 BATCH = 20_000
@@ -47,7 +45,6 @@ BATCH = 20_000
 CLAIM = 2_000
 """Actions that a worker takes at once."""
 
-SINGLY = 500
 NOWHERE = "sqlite:////nowhere"
 
 EFFECTS = '''"""What is sent."""
@@ -148,101 +145,6 @@ def work(home: Path, url: str, sink: str) -> None:
     print("done", flush=True)
 
 
-def work_dbos(url: str, total: int) -> None:
-    """The same with DBOS: a queue of workflows with one step that does nothing."""
-    from dbos import DBOS
-
-    DBOS(config=dbos_config(url))
-
-    @DBOS.step()
-    def take(number: int) -> int:
-        return number
-
-    @DBOS.workflow()
-    def pay(number: int) -> int:
-        return take(number)
-
-    DBOS.launch()
-    wait_for_word()
-    DBOS.register_queue("actions", worker_concurrency=64, polling_interval_sec=0.05)
-    engine = sa.create_engine(url)
-    done = "SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'"
-    while scalar(engine, done) < total:
-        time.sleep(0.05)
-    print("done", flush=True)
-    os._exit(0)
-
-
-def dbos_config(url: str) -> Any:
-    """Return how DBOS is set up: its own advice for many small workflows."""
-    return {
-        "name": "bench",
-        "system_database_url": url,
-        "log_level": "ERROR",
-        "application_version": "1",
-        "executor_id": str(os.getpid()),
-        "sys_db_pool_size": 20,
-    }
-
-
-def enqueue_dbos(url: str, total: int) -> tuple[float, float]:
-    """Enqueue with DBOS, many in one transaction and one by one; return workflows a second."""
-    from dbos import DBOSClient
-
-    client, engine = DBOSClient(system_database_url=url), sa.create_engine(url)
-    options: Any = {
-        "workflow_name": "work_dbos.<locals>.pay",
-        "queue_name": "actions",
-        "app_version": "1",
-    }
-    start = time.perf_counter()
-    for first in range(0, total, 1_000):
-        with engine.begin() as connection:
-            for number in range(first, min(first + 1_000, total)):
-                client.enqueue_in_transaction(connection, options, number)
-    many = total / (time.perf_counter() - start)
-    start = time.perf_counter()
-    for number in range(SINGLY):
-        client.enqueue({**options, "queue_name": "elsewhere"}, number)
-    return many, SINGLY / (time.perf_counter() - start)
-
-
-def scalar(engine: sa.Engine, query: str) -> int:
-    """Return one number."""
-    with engine.connect() as connection:
-        return int(connection.exec_driver_sql(query).scalar() or 0)
-
-
-def wait_for_word() -> None:
-    """Say that all is ready, and wait until the others are."""
-    print("ready", flush=True)
-    sys.stdin.readline()
-
-
-def together(words: Sequence[str], processes: int, before: Callable[[], None]) -> float:
-    """Start processes, let `before` run once they are ready; return the seconds until all ended."""
-    command = [sys.executable, "-m", "benchmarks.actions", *words]
-    pipe = subprocess.PIPE
-    children = [
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=PROJECT) for _ in range(processes)
-    ]
-    for child in children:
-        assert child.stdout is not None
-        while child.stdout.readline() not in (b"ready\n", b""):
-            pass
-    before()
-    start = time.perf_counter()
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"\n")
-        child.stdin.flush()
-    for child in children:
-        child.communicate(timeout=600)
-    seconds = time.perf_counter() - start
-    assert not any(child.returncode for child in children)
-    return seconds
-
-
 def ours(home: Path, place: str, server: Postgres, batches: int) -> dict[str, list[float]]:
     """Measure on one database: enqueueing, and completing by one and by two workers."""
     found: dict[str, list[float]] = {}
@@ -256,7 +158,7 @@ def ours(home: Path, place: str, server: Postgres, batches: int) -> dict[str, li
             log.database.engine.dispose()
             engine = sa.create_engine(url)
             words = ["--work", str(state), url, table if sink == "table" else NOWHERE]
-            seconds = together(words, workers, lambda: None)
+            seconds = together("benchmarks.actions", words, workers)
             total = batches * BATCH
             assert scalar(engine, "SELECT count(*) FROM actions WHERE state = 'done'") == total
             engine.dispose()
@@ -278,22 +180,6 @@ def urls(state: Path, place: str, server: Postgres) -> tuple[str, str]:
         connection.exec_driver_sql(TABLE)
     engine.dispose()
     return url, table
-
-
-def theirs(server: Postgres, total: int) -> dict[str, list[float]]:
-    """Measure DBOS."""
-    found: dict[str, list[float]] = {}
-    for workers in (1, 2):
-        url = server.create(f"d{time.monotonic_ns()}")
-        many: list[float] = []
-        words = ["--dbos", url, str(total)]
-        seconds = together(
-            words, workers, lambda url=url, many=many: many.extend(enqueue_dbos(url, total))
-        )
-        found.setdefault("many", []).append(many[0])
-        found.setdefault("singly", []).append(many[1])
-        found[f"completed {workers}"] = [total / seconds]
-    return found
 
 
 def syncs(home: Path) -> float:
@@ -318,7 +204,7 @@ def measure(batches: int, repeats: int, workflows: int) -> dict[str, list[float]
             parts = {
                 "SQLite": ours(home, "SQLite", server, batches),
                 "Postgres": ours(home, "Postgres", server, batches),
-                "DBOS": theirs(server, workflows) if workflows else {},
+                "DBOS": dbos_queue.measure(server, workflows) if workflows else {},
                 "disk": {"fsync": [syncs(home)]},
             }
             for place, figures in parts.items():
@@ -335,12 +221,6 @@ ROWS = [
     ("completed, rows of a table, one worker", "table 1", "5,000"),
     ("completed, rows of a table, two workers", "table 2", "5,000"),
 ]
-DBOS_ROWS = [
-    ("DBOS, Postgres: enqueued, 1,000 a transaction", "many"),
-    ("DBOS, Postgres: enqueued one by one", "singly"),
-    ("DBOS, Postgres: completed, a step that does nothing, one worker", "completed 1"),
-    ("DBOS, Postgres: completed, a step that does nothing, two workers", "completed 2"),
-]
 
 
 def main() -> None:
@@ -355,7 +235,7 @@ def main() -> None:
     if told.work:
         work(Path(told.work[0]), *told.work[1:])
     elif told.dbos:
-        work_dbos(told.dbos[0], int(told.dbos[1]))
+        dbos_queue.work(told.dbos[0], int(told.dbos[1]))
     else:
         show(told.batches, told.repeats, told.workflows)
 
@@ -369,7 +249,7 @@ def show(batches: int, repeats: int, workflows: int) -> None:
         for place in ("SQLite", "Postgres")
         for what, key, target in ROWS
     ]
-    rows += [(what, f"DBOS {key}", "") for what, key in DBOS_ROWS]
+    rows += [(what, f"DBOS {key}", "") for what, key in dbos_queue.ROWS]
     rows += [("fsyncs of one process", "disk fsync", "")]
     table = Table(title="actions a second")
     for head in ("what", "median", "least-most", "target"):

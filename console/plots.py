@@ -49,9 +49,7 @@ def curves(tuning: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 "rule": rule,
                 "lines": [
-                    " ".join("{:.1f},{:.1f}".format(*_at(one, ends)) for one in part)
-                    for known, part in parts
-                    if known
+                    " ".join(_point(one, ends) for one in part) for known, part in parts if known
                 ],
                 "present": (present, _across(present, ends)),
                 "proposed": (proposed, _across(proposed, ends)),
@@ -61,10 +59,10 @@ def curves(tuning: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _at(one: Mapping[str, Any], ends: tuple[float, ...]) -> tuple[float, float]:
+def _point(one: Mapping[str, Any], ends: tuple[float, ...]) -> str:
     *_, top, bottom = CURVE
     share = (one["cost"] - ends[2]) / ((ends[3] - ends[2]) or 1)
-    return _across(one["value"], ends), round(bottom - share * (bottom - top), 1)
+    return f"{_across(one['value'], ends)},{bottom - share * (bottom - top):.1f}"
 
 
 def _across(value: float, ends: tuple[float, ...]) -> float:

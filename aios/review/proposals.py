@@ -49,7 +49,7 @@ def tuned(automation: Automation, lake: Lake, database: Database, home: Path) ->
     decided = history(automation, lake, outcomes_by_people(read(database, automation, lake)))
     approving, capacity = (review.approving, review.capacity) if review else (["approve"], 1.0)
     tuning = tune(text, automation.policy, decided, costs, approving=approving, capacity=capacity)
-    folder = home / "proposals" / automation.name
+    folder = proposals_of(home, automation.name)
     name = f"policy-v{automation.policy.version + 1}"
     _write(folder, name, tuning)
     return tuning
@@ -72,12 +72,17 @@ class Left:
 
 def newest(home: Path, name: str) -> Left | None:
     """Return what the tuner left behind last for an automation; None where it never looked."""
-    reports = sorted((home / "proposals" / name).glob("policy-v*.md"), key=_modified)
+    reports = sorted(proposals_of(home, name).glob("policy-v*.md"), key=_modified)
     if not reports:
         return None
     report, policy = reports[-1], reports[-1].with_suffix(".yaml")
     found = json.loads(report.with_suffix(".json").read_bytes())
     return Left(report.read_text(), found, policy.read_text() if policy.exists() else None)
+
+
+def proposals_of(home: Path, name: str) -> Path:
+    """Return the folder of an automation's proposals."""
+    return home / "proposals" / name
 
 
 def _modified(path: Path) -> int:

@@ -75,13 +75,14 @@ def _propose(automation: Automation, found: Tuning, reason: str) -> None:
     from aios.identity.access import Access
     from aios.policy import Policy
     from aios.record.changes import Changes
+    from aios.review.proposals import proposals_of
 
     if found.policy is None:
         raise AiosError("there is nothing to propose", where=automation.name, fix=found.why)
     policy = Policy.model_validate(yaml.safe_load(found.policy))
     access = Access.load(home().access)
     Changes(log(), automation.resource, policy.hash).propose(actor(), access, reason)
-    folder = home().home / "proposals" / automation.name
+    folder = proposals_of(home().home, automation.name)
     console.print(
         f"Policy {policy.hash} is proposed. Copy {folder}/policy-v{policy.version}.yaml over "
         f"{automation.folder / automation.spec.policy}; another person then accepts it: "

@@ -24,8 +24,7 @@ def write_actions(scope: Scope, folder: Folder, leaves: Leaves) -> tuple[dict[st
     Returns:
         What was written, and the places of the leaves that settled these actions or recalled them.
     """
-    keys = [window.key for window in scope.windows]
-    mine = [_OF.automation == scope.name, _OF.partition.in_(keys)]
+    mine = [_OF.automation == scope.name, _OF.partition.in_(scope.keys)]
     compensates = _OF.undoes.is_not(None)
     groups = (_OF.receiver, _OF.type, compensates, _OF.state)
     counted = sa.select(*groups, sa.func.count()).where(*mine).group_by(*groups).order_by(*groups)
@@ -35,7 +34,7 @@ def write_actions(scope: Scope, folder: Folder, leaves: Leaves) -> tuple[dict[st
         rows = connection.execute(counted).all()
         open_ = connection.execute(causes.group_by(_OF.cause).order_by(_OF.cause)).all()
         theirs = set(connection.execute(settled).scalars())
-    recalls = [one for one in leaves.all if one.kind == "recall" and _concerns(one, scope, keys)]
+    recalls = [one for one in leaves.all if one.kind == "recall" and _concerns(one, scope)]
     found = {
         "actions": sum(row[-1] for row in rows),
         "by_receiver": [
@@ -51,7 +50,7 @@ def write_actions(scope: Scope, folder: Folder, leaves: Leaves) -> tuple[dict[st
         "open_incidents": {str(cause): n for cause, n in open_},
         "mended": [one.shown() for one in leaves.of("incident_mended")],
         "recalls": [one.shown() for one in recalls],
-        "cost": spent(scope.platform.log.database, scope.automation, keys),
+        "cost": spent(scope.platform.log.database, scope.automation, scope.keys),
     }
     if not rows:
         folder.lack("effects of the decisions", _why_none(scope), NAME)
@@ -59,9 +58,9 @@ def write_actions(scope: Scope, folder: Folder, leaves: Leaves) -> tuple[dict[st
     return found, theirs | {one.index for one in recalls}
 
 
-def _concerns(leaf: Leaf, scope: Scope, keys: list[str]) -> bool:
+def _concerns(leaf: Leaf, scope: Scope) -> bool:
     partition = leaf.body["partition"]
-    return partition in keys if partition else scope.holds(leaf.at)
+    return partition in scope.keys if partition else scope.holds(leaf.at)
 
 
 def _why_none(scope: Scope) -> str:

@@ -118,10 +118,10 @@ class Leaves:
         self, versions: Mapping[str, Collection[int]], named: Collection[int]
     ) -> list[Leaf]:
         """Return all that the pack holds, in order of their index; those `named` too."""
-        keys = {window.key for window in self._scope.windows}
         chosen = [
             one for one in self.all if one.kind not in _OF_PARTITIONS and self._scope.holds(one.at)
         ]
+        keys = {*self._scope.keys}
         chosen += [
             one for name, batch in self._of_partitions.items() if name[-1] in keys for one in batch
         ]

@@ -123,7 +123,9 @@ def _write_all(scope: Scope, folder: Folder, log: Log) -> Content:
     counts = count_decisions(scope, folder)
     gates = write_gates(scope, folder, leaves)
     versions = versions_of(scope, counts, gates)
-    reviews, of_verdicts = write_reviews(scope, folder, leaves, counts)
+    oversight = write_oversight(folder, counts)
+    sent = oversight["sent_to_review"]
+    reviews, of_verdicts = write_reviews(scope, folder, leaves, counts, sent)
     actions, of_actions = write_actions(scope, folder, leaves)
     monitoring = write_monitoring(scope, folder)
     changes = write_changes(scope, folder)
@@ -138,7 +140,7 @@ def _write_all(scope: Scope, folder: Folder, log: Log) -> Content:
         changes=changes,
         approvals=write_approvals(scope, folder, leaves, versions),
         monitoring=monitoring,
-        oversight=write_oversight(folder, counts),
+        oversight=oversight,
         reviews=reviews,
         actions=actions,
         incidents=write_incidents(scope, folder, leaves, monitoring),
@@ -161,7 +163,7 @@ def _manifest(scope: Scope, folder: Folder, log: Log, content: Content) -> dict[
         "version": VERSION,
         "automation": scope.name,
         "period": {"from": scope.start.isoformat(), "to": scope.end.isoformat()},
-        "partitions": [window.key for window in scope.windows],
+        "partitions": scope.keys,
         "public_key": str(log.keyring.signing_key().public),
         "checkpoint": {
             "origin": checkpoint.origin,

@@ -22,7 +22,7 @@ _LEFT_OUT = {"reviewers", "cost", "cost_per_decision"}
 
 
 def write_reviews(
-    scope: Scope, folder: Folder, leaves: Leaves, counts: pl.DataFrame
+    scope: Scope, folder: Folder, leaves: Leaves, counts: pl.DataFrame, sent: int
 ) -> tuple[dict[str, Any], set[int]]:
     """Write what people decided of the period's decisions, whenever they did.
 
@@ -31,13 +31,13 @@ def write_reviews(
         folder: Where it grows.
         leaves: Those of the record; waiting cases are as old as they are at the newest of them.
         counts: From `oversight.count_decisions`.
+        sent: How many of these decisions went to review.
 
     Returns:
         What was written, and the places of the leaves of these verdicts.
     """
     automation, review = scope.automation, scope.automation.spec.review
-    keys = [window.key for window in scope.windows]
-    reviewed = read(scope.platform.log.database, automation, scope.lake()).within(keys)
+    reviewed = read(scope.platform.log.database, automation, scope.lake()).within(scope.keys)
     measures = measure(
         reviewed,
         counts.with_columns(pl.col("model_version").cast(pl.Int64)),
@@ -57,15 +57,10 @@ def write_reviews(
         "halts": [one.shown() for one in leaves.of("halt", "release")],
     }
     if not by_people.height:
-        folder.lack("verdicts of people", _why_none(scope, counts), NAME)
+        why = f"{sent:,} decisions went to review, and nobody gave a verdict yet."
+        why = why if review else "The automation declares no review."
+        folder.lack("verdicts of people", why, NAME)
     folder.write_json(NAME, found)
     theirs = set(given["leaf"])
     undone = [one for one in leaves.all if one.kind == "verdict_undone"]
     return found, theirs | {one.index for one in undone if theirs & {*one.body["verdicts"]}}
-
-
-def _why_none(scope: Scope, counts: pl.DataFrame) -> str:
-    if scope.automation.spec.review is None:
-        return "The automation declares no review."
-    sent = int(counts.filter(pl.col("outcome") == "review")["rows"].sum())
-    return f"{sent:,} decisions went to review, and nobody gave a verdict yet."

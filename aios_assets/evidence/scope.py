@@ -128,6 +128,11 @@ class Scope:
         found = windows_between(self.automation.spec.cadence, start, end)
         return [one for one in found if self.holds(one.start)]
 
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys of these partitions."""
+        return [one.key for one in self.windows]
+
     def holds(self, moment: datetime) -> bool:
         """Tell whether a moment lies in the period."""
         return self.start <= moment < self.end
@@ -141,7 +146,7 @@ class Scope:
     ) -> list[str]:
         """Return the keys of the period that a dataset holds."""
         lake = self.lake(learner)
-        return [one.key for one in self.windows if lake.has(dataset, one.key, suffix)]
+        return [key for key in self.keys if lake.has(dataset, key, suffix)]
 
     def texts(
         self, folder: Folder, dataset: str, learner: Learner, file: str

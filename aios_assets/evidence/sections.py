@@ -40,8 +40,7 @@ def decisions(folder: Folder, content: Content) -> Iterator[str]:
     for one in found["by_partition"]:
         by_partition.setdefault(one["partition"], {})[one["outcome"]] = one["share"]
     yield "<h3>Share of outcomes by partition</h3>"
-    keys = [window.key for window in content.scope.windows]
-    yield shares("Share of outcomes by partition", keys, names, by_partition)
+    yield shares("Share of outcomes by partition", content.scope.keys, names, by_partition)
     yield "<h3>By rule</h3>"
     rows = [(o["rule"], o["outcome"], o["rows"], f"{o['share']:.1%}") for o in found["by_rule"]]
     yield table(["rule that decided", "outcome", "decisions", "share"], rows, (2, 3))

@@ -233,10 +233,11 @@ def tune(
     earlier = _Rows(decided.filter(pl.col("partition") < half), costs, approving)
     later = _Rows(decided.filter(pl.col("partition") >= half), costs, approving)
     most = max(capacity, _to_review(policy.decide(decided)["outcome"]))
-    values, tried = _search(
-        policy, found, earlier, grid,
-        lambda new: most >= 1 or _to_review(new.decide(decided)["outcome"]) <= most,
-    )  # fmt: skip
+
+    def in_time(new: Policy) -> bool:
+        return _to_review(new.decide(decided)["outcome"]) <= most
+
+    values, tried = _search(policy, found, earlier, grid, in_time if most < 1 else None)
     basis |= {"tried": tried}
     if values == [one.value for one in found]:
         return ended("keep", "no threshold with known truth around it costs less")
@@ -272,9 +273,13 @@ def _search(
     found: Sequence[Threshold],
     rows: _Rows,
     grid: int,
-    in_time: Callable[[Policy], bool],
+    in_time: Callable[[Policy], bool] | None,
 ) -> tuple[list[float], tuple[Tried, ...]]:
-    """Return the cheapest thresholds: one at a time, then two, until none gets better."""
+    """Return the cheapest thresholds, one after the other until none gets better.
+
+    Two move at once only where people have no time for more: a wider search proposes more often
+    what is not better.
+    """
     scores = rows.frame["score"].drop_nulls().drop_nans().to_numpy()
     # Quantiles where most scores are, and even steps where few are.
     steps = np.linspace(0, 1, grid // 3)
@@ -289,7 +294,7 @@ def _search(
         after = rows.outcome(new)
         if not rows.supported(before, after):
             return None, "truth not known"
-        if not in_time(new):
+        if in_time and not in_time(new):
             return None, "more reviews than there is time for"
         return float(np.nanmean(rows.cost(after))), ""
 
@@ -307,7 +312,7 @@ def _search(
             best = min(possible, default=(least, values[i]))
             if best[0] < least - 1e-9:
                 least, values[i] = best
-        if values == start:
+        if values == start and in_time:
             least, values = _traded(cost, least, values, points[::COARSE])
         if values == start:
             return values, tuple(one for group in tried.values() for one in group)
